@@ -1,0 +1,75 @@
+# Two commands are enough right after `git clone`, given Python 3.11 or newer with its venv module, and g++:
+#
+#   make demo   damages a photograph, denoises and upscales it, prints the figures, draws demo.png
+#   make test   installs everything that the tests need, then runs them
+#
+# Both install fastimg as a user would, into .venv, and again only when its sources changed. For work on the code,
+# `make inplace` builds the extension beside its sources; `python -m pytest` then tests the tree as it stands.
+
+PYTHON3 ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(BIN)/python
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+KERNELS := $(shell find csrc -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
+SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) \
+    $(shell find fastimg -type f ! -name '*.so' ! -name '*.pyc')
+
+.PHONY: demo test lint format bench inplace stubs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/fastimg demo --output demo.png --overwrite
+
+test: $(VENV)/.test
+	$(BIN)/pytest tests --pyargs fastimg
+
+bench: $(VENV)/.test
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(KERNELS)
+	$(BIN)/mypy
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(KERNELS)
+
+# The extension beside its sources; uses ccache where it is installed.
+inplace: $(if $(filter $(BIN)/python,$(PYTHON)),$(VENV)/.inplace)
+	$(if $(shell command -v ccache),CC="ccache gcc" CXX="ccache g++") $(PYTHON) setup.py -q build_ext --inplace
+
+# The checked-in types of the extension; a test compares.
+stubs: inplace
+	$(PYTHON) tools/make_stubs.py fastimg/_fastimg_cpu.pyi
+
+clean:
+	rm -rf $(VENV) build *.egg-info fastimg/*.so demo.png .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -r {} +
+
+# ---- what the above need in the environment; each file is touched when it is there
+
+$(BIN)/python:
+	$(PYTHON3) -m venv $(VENV)
+
+$(VENV)/.demo: $(SOURCES) | $(BIN)/python
+	$(PIP) '.[demo]'
+	@touch $@
+
+# torch is pinned: what else the newest one brings is gigabytes of CUDA libraries.
+$(VENV)/.test: $(SOURCES) | $(BIN)/python
+	$(PIP) torch==2.13.0
+	$(PIP) '.[test]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
+	$(BIN)/python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project'] \
+	    ['optional-dependencies']; print(*extras['lint'])" | xargs $(PIP) numpy
+	@touch $@
+
+$(VENV)/.inplace: pyproject.toml | $(BIN)/python
+	$(PIP) 'setuptools>=77' 'pybind11>=3.0'
+	@touch $@

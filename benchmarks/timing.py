@@ -1,0 +1,91 @@
+"""What the benchmarks share: interleaved timing, and tables of the results.
+
+All candidates of a job run in one process, one after the other in each round, so that whatever else the machine does
+meets them alike. A result is the median over the rounds with its quartiles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one candidate."""
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job: what each candidate took for it, and how far its result is from ours."""
+
+    job: str
+    timings: dict[str, Timing]
+    differences: dict[str, float]
+
+
+def interleaved(candidates: Mapping[str, Callable[[], object]], seconds: float = 5.0) -> dict[str, Timing]:
+    """Time the candidates in turns for about `seconds`, at least five rounds, after one round of warming up."""
+    for run in candidates.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    end = time.perf_counter() + seconds
+    rounds = 0
+    while rounds < 5 or time.perf_counter() < end:
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(1e3 * (time.perf_counter() - start))
+        rounds += 1
+    return {
+        name: Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
+        for name, samples in times.items()
+    }
+
+
+def markdown(rows: Sequence[Row], ours: str = "fastimg") -> str:
+    """A table of medians in milliseconds, with the factor by which each rival is slower than `ours`."""
+    rivals = [name for name in dict.fromkeys(n for row in rows for n in row.timings) if name != ours]
+    lines = ["| job | " + " | ".join([f"{ours} (ms)", *(f"{rival} (ms)" for rival in rivals)]) + " |"]
+    lines.append("|---" * (len(rivals) + 2) + "|")
+    for row in rows:
+        own = row.timings[ours].median
+        cells = [f"{own:.1f}"]
+        for rival in rivals:
+            timing = row.timings.get(rival)
+            cells.append(f"{timing.median:.1f} ({timing.median / own:.2f} ×)" if timing else "–")
+        lines.append(f"| {row.job} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, object]:
+    """Where a benchmark ran."""
+    name = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return {"processor": name, "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
+
+
+def write_json(path: Path, rows: Sequence[Row], versions: Mapping[str, str], threads: int) -> None:
+    """Keep the results as data."""
+    content = {
+        "machine": machine(),
+        "versions": dict(versions),
+        "threads": threads,
+        "rows": [asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")

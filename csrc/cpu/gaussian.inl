@@ -1,0 +1,588 @@
+// Gaussian filter: one separable pass over the image.
+//
+//     out[y, x] = sum over j of ty[|j|] * sum over i of tx[|i|] * image[y + j, x + i]
+//
+// Taps are symmetric, so samples at equal distance are added first: a radius r costs r additions and r + 1
+// multiply-adds per axis and sample.
+//
+// Tiling: a task is a strip of columns within a band of rows. Rows come in groups of one vector's width: they are
+// converted and padded (borders are samples like others from there on), transposed, filtered, transposed back and put
+// into a window of rows, from which kRows rows of results at a time are filtered along y and stored. Transposed, the
+// row filter is the column filter: whole vectors at whole distances, every load aligned and shared by kRows results,
+// where a filter along the row would load across cache lines twice per tap. The window (2 ry + 64 rows of kStrip
+// elements) stays in L2, all else in L1. The image is read once but for the strips' and bands' margins and written
+// once. Channels interleaved in a row become planes in the transposition.
+//
+// Partition and order of summation follow from shapes alone: the result does not depend on the number of threads.
+
+namespace fastimg::FASTIMG_TARGET {
+namespace {
+
+template <class A>
+using Vector = typename VectorOf<A>::type;
+template <class A>
+constexpr int kWidth = kVectorBytes / int(sizeof(A));
+
+template <class A>
+constexpr int kStrip = 4096 / sizeof(A);  // elements of a row that are filtered at a time, at most
+template <class A>
+constexpr int kPitch = kStrip<A> + 64 / sizeof(A);  // between rows of the window; an odd number of cache lines
+constexpr int kBlock = 8;                           // distances per pass
+constexpr int kRows = 4;                            // results that share their loads
+constexpr ptrdiff_t kWindowBytes = 300 << 10;       // what the window may take of L2
+
+// ---- the inner loop -----------------------------------------------------------------------------------------------
+
+// Adds the taps at distances before + 1 ... before + K to kRows neighbouring results, for `count` vectors:
+//
+//     y[r] = partial[r] + sum over k of taps[before + k] * (x[r - before - k] + x[r + before + k])
+//
+// where r counts rows of x, kDistance elements apart. With kFirst, the centre tap takes the place of partial sums. Each
+// row is loaded once and used for up to kRows results; with all distances unrolled every address is a base and a
+// constant.
+template <class A, int K, int kDistance, bool kFirst, class O>
+void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_pitch, O* y, ptrdiff_t y_pitch,
+              ptrdiff_t y_step, ptrdiff_t count, const A* taps, ptrdiff_t before) {
+    using V = Vector<A>;
+    const A* low = x - (before + K) * kDistance;
+    const A* high = x + (before + 1) * kDistance;
+    const A* centre_tap = taps;
+    const A* weights = taps + before;
+    for (; count > 0; --count) {
+        // Taps are broadcast from memory at each use: hoisted, they would be spilled.
+        asm volatile("" : "+r"(weights), "+r"(centre_tap));
+        V sum[kRows], above[K + kRows], below[K + kRows];
+        for (int r = 0; r < kRows; ++r) {
+            if constexpr (kFirst)
+                sum[r] = load(x + r * kDistance) * *centre_tap;
+            else
+                sum[r] = load(partial + r * partial_pitch);
+        }
+#pragma GCC unroll 8
+        for (int k = 1; k <= K; ++k) {
+            if (k == 1) {
+                for (int r = 1; r < kRows; ++r) {
+                    above[K - 1 + r] = load(low + (K - 1 + r) * kDistance);
+                    below[r - 1] = load(high + (r - 1) * kDistance);
+                }
+            }
+            above[K - k] = load(low + (K - k) * kDistance);
+            below[k + kRows - 2] = load(high + (k + kRows - 2) * kDistance);
+            for (int r = 0; r < kRows; ++r) sum[r] += (above[K - k + r] + below[k - 1 + r]) * weights[k];
+        }
+        for (int r = 0; r < kRows; ++r) store(y + r * y_pitch, sum[r]);
+        low += x_step;
+        high += x_step;
+        x += x_step;
+        partial += y_step;
+        y += y_step;
+    }
+}
+
+// The same along a row, of neighbours kDistance elements apart: y[i] = sum over k of taps[k] * (x[i - k] + x[i + k]).
+// For a few taps this beats the transposition, though half of the loads straddle two cache lines.
+template <class A, int K, int kDistance>
+void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps) {
+    using V = Vector<A>;
+    constexpr int width = kWidth<A>, unroll = 2;
+    for (ptrdiff_t i = 0; i < count; i += unroll * width) {
+        asm volatile("" : "+r"(taps));
+        V sum[unroll];
+        for (int u = 0; u < unroll; ++u) sum[u] = load(x + i + u * width) * taps[0];
+#pragma GCC unroll 8
+        for (int k = 1; k <= K; ++k)
+            for (int u = 0; u < unroll; ++u)
+                sum[u] += (load(x + i + u * width - k * kDistance) + load(x + i + u * width + k * kDistance)) * taps[k];
+        for (int u = 0; u < unroll; ++u) store(y + i + u * width, sum[u]);
+    }
+}
+
+constexpr int kRowRadius = 8, kRowChannels = 4;  // what filter_row takes
+
+template <class A, int kDistance>
+void filter_row(const A* x, A* y, ptrdiff_t count, const std::vector<A>& taps) {
+    using Pass = void (*)(const A*, A*, ptrdiff_t, const A*);
+    static constexpr Pass kPasses[kRowRadius + 1] = {
+        filter_row<A, 0, kDistance>, filter_row<A, 1, kDistance>, filter_row<A, 2, kDistance>,
+        filter_row<A, 3, kDistance>, filter_row<A, 4, kDistance>, filter_row<A, 5, kDistance>,
+        filter_row<A, 6, kDistance>, filter_row<A, 7, kDistance>, filter_row<A, 8, kDistance>,
+    };
+    kPasses[taps.size() - 1](x, y, count, taps.data());
+}
+
+// The first pass, of `radius` <= kBlock distances.
+template <class A, int kDistance, class O>
+void add_first_taps(ptrdiff_t radius, const A* x, ptrdiff_t x_step, O* y, ptrdiff_t y_pitch, ptrdiff_t y_step,
+                    ptrdiff_t count, const A* taps) {
+    using Pass =
+        void (*)(const A*, ptrdiff_t, const A*, ptrdiff_t, O*, ptrdiff_t, ptrdiff_t, ptrdiff_t, const A*, ptrdiff_t);
+    static constexpr Pass kPasses[kBlock + 1] = {
+        add_taps<A, 0, kDistance, true, O>, add_taps<A, 1, kDistance, true, O>, add_taps<A, 2, kDistance, true, O>,
+        add_taps<A, 3, kDistance, true, O>, add_taps<A, 4, kDistance, true, O>, add_taps<A, 5, kDistance, true, O>,
+        add_taps<A, 6, kDistance, true, O>, add_taps<A, 7, kDistance, true, O>, add_taps<A, 8, kDistance, true, O>,
+    };
+    kPasses[radius](x, x_step, x, 0, y, y_pitch, y_step, count, taps, 0);
+}
+
+// All taps for kRows results, in passes over `count` vectors, few enough for the partial sums to stay in L1.
+template <class A, int kDistance, class O>
+void filter(const A* x, ptrdiff_t x_step, A* partial, ptrdiff_t partial_pitch, O* y, ptrdiff_t y_pitch,
+            ptrdiff_t y_step, ptrdiff_t count, const std::vector<A>& taps) {
+    const ptrdiff_t radius = ptrdiff_t(taps.size()) - 1;
+    if (radius <= kBlock) {
+        add_first_taps<A, kDistance>(radius, x, x_step, y, y_pitch, y_step, count, taps.data());
+        return;
+    }
+    ptrdiff_t done = (radius - 1) % kBlock + 1;
+    add_first_taps<A, kDistance>(done, x, x_step, partial, partial_pitch, y_step, count, taps.data());
+    for (; done < radius - kBlock; done += kBlock)
+        add_taps<A, kBlock, kDistance, false>(x, x_step, partial, partial_pitch, partial, partial_pitch, y_step, count,
+                                              taps.data(), done);
+    add_taps<A, kBlock, kDistance, false>(x, x_step, partial, partial_pitch, y, y_pitch, y_step, count, taps.data(),
+                                          done);
+}
+
+// ---- transposition of one vector's width of rows ------------------------------------------------------------------
+
+template <class A>
+constexpr int kQuad = 16 / int(sizeof(A));  // elements in 16 bytes, the unit within which shuffles are cheap
+
+// Of each 16 bytes of a and b: their lower (or upper) halves interleaved.
+template <int kUpper, class A, int... J>
+Vector<A> interleave(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
+    constexpr int q = kQuad<A>;
+    return __builtin_shufflevector(a, b, (J / q * q + kUpper * q / 2 + J % q / 2 + J % 2 * kWidth<A>)...);
+}
+
+// The even (or odd) 16 bytes of a, then those of b.
+template <int kOdd, class A, int... J>
+Vector<A> every_other(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
+    constexpr int q = kQuad<A>;
+    return __builtin_shufflevector(a, b, ((2 * (J / q) + kOdd) * q + J % q)...);
+}
+
+template <class A>
+void transpose(Vector<A> (&v)[kWidth<A>]) {
+    constexpr int width = kWidth<A>, q = kQuad<A>;
+    constexpr auto all = std::make_integer_sequence<int, width>{};
+    for (int i = 0; i < width; i += q) {
+        if constexpr (q == 4) {
+            const auto a = interleave<0, A>(v[i], v[i + 2], all), b = interleave<0, A>(v[i + 1], v[i + 3], all);
+            const auto c = interleave<1, A>(v[i], v[i + 2], all), d = interleave<1, A>(v[i + 1], v[i + 3], all);
+            v[i] = interleave<0, A>(a, b, all);
+            v[i + 1] = interleave<1, A>(a, b, all);
+            v[i + 2] = interleave<0, A>(c, d, all);
+            v[i + 3] = interleave<1, A>(c, d, all);
+        } else {
+            const auto a = interleave<0, A>(v[i], v[i + 1], all), b = interleave<1, A>(v[i], v[i + 1], all);
+            v[i] = a;
+            v[i + 1] = b;
+        }
+    }
+    if constexpr (width == 2 * q) {
+        for (int i = 0; i < q; ++i) {
+            const auto a = v[i], b = v[i + q];
+            v[i] = every_other<0, A>(a, b, all);
+            v[i + q] = every_other<1, A>(a, b, all);
+        }
+    } else if constexpr (width == 4 * q) {
+        for (int i = 0; i < q; ++i) {
+            const auto a = every_other<0, A>(v[i], v[i + q], all),
+                       b = every_other<0, A>(v[i + 2 * q], v[i + 3 * q], all);
+            const auto c = every_other<1, A>(v[i], v[i + q], all),
+                       d = every_other<1, A>(v[i + 2 * q], v[i + 3 * q], all);
+            v[i] = every_other<0, A>(a, b, all);
+            v[i + q] = every_other<0, A>(c, d, all);
+            v[i + 2 * q] = every_other<1, A>(a, b, all);
+            v[i + 3 * q] = every_other<1, A>(c, d, all);
+        }
+    }
+}
+
+// ---- rows of any element type -------------------------------------------------------------------------------------
+
+inline void load_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
+    for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
+}
+template <class T>
+void load_elements(float* to, const T* from, ptrdiff_t n, ptrdiff_t stride) {
+    load_row(to, from, n, stride);
+}
+inline void store_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
+    for (ptrdiff_t i = 0; i < n; ++i) to[i * stride] = from[i];
+}
+template <class T>
+void store_elements(T* to, const float* from, ptrdiff_t n, ptrdiff_t stride) {
+    store_row(to, from, n, stride);
+}
+
+// One vector from elements of any type.
+template <class A, class T>
+Vector<A> load_vector(const T* from) {
+    if constexpr (std::is_same_v<A, float>)
+        return load_floats(from);
+    else
+        return load(from);
+}
+
+constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
+constexpr ptrdiff_t round_down(ptrdiff_t n, ptrdiff_t unit) { return n / unit * unit; }
+constexpr ptrdiff_t ceil_div(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit; }
+
+// ---- the whole image ----------------------------------------------------------------------------------------------
+
+template <class T, class O, class A>
+struct Job {
+    const T* image;
+    O* out;
+    const Layout& layout;
+    BorderMode border;
+    A cval;
+    std::vector<A> x_taps, y_taps;
+    ptrdiff_t window_rows, strip, strips, bands;
+
+    Job(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval, double scale)
+        : image(static_cast<const T*>(image.data)),
+          out(static_cast<O*>(out.data)),
+          layout(layout),
+          border(border),
+          cval(A(cval)),
+          x_taps(layout.x.taps.begin(), layout.x.taps.end()) {
+        for (double tap : layout.y.taps) y_taps.push_back(A(tap * scale));
+        const ptrdiff_t radius = layout.y.radius();
+        window_rows = 2 * radius + std::clamp<ptrdiff_t>(2 * radius, 32, 64);
+        const ptrdiff_t fitting = round_down(kWindowBytes / ptrdiff_t(sizeof(A)) / window_rows, 64);
+        strip = round_down(std::clamp<ptrdiff_t>(fitting, kStrip<A> / 4, kStrip<A>) / layout.channel.n, 8);
+        strip = std::min(strip, round_up(ceil_div(layout.x.n, ceil_div(layout.x.n, strip)), 8));
+        strips = ceil_div(layout.x.n, strip);
+        bands = ceil_div(layout.y.n, std::max<ptrdiff_t>(64, 16 * radius));
+    }
+    ptrdiff_t count() const { return layout.batch_count() * bands * strips; }
+};
+
+// The scratch of one thread, and what it does for one task: a strip of columns within a band of rows.
+template <class T, class O, class A>
+class Worker {
+    static constexpr int kLanes = kWidth<A>;
+
+public:
+    explicit Worker(const Job<T, O, A>& job)
+        : job_(job),
+          layout_(job.layout),
+          channels_(job.layout.channel.n),
+          radius_(job.layout.x.radius()),
+          plain_in_(job.layout.outer.empty() && contiguous(job.layout.x.in, job.layout.channel.in)),
+          plain_out_(contiguous(job.layout.x.out, job.layout.channel.out)),
+          padded_pitch_(round_up((job.strip + 2 * radius_) * channels_, kLanes) + 4 * kLanes),
+          padded_(size_t(kLanes * padded_pitch_)),
+          transposed_(size_t(kLanes * (padded_pitch_ + kRows))),
+          filtered_(size_t(kLanes * (kStrip<A> + kRows))),
+          window_(size_t((job.window_rows + kRows) * kPitch<A>)),
+          results_(size_t(kRows * kStrip<A>)) {}
+
+    void run(ptrdiff_t task) {
+        locate(task);
+        const bool in_place = plain_out_ && y_end_ - y_begin_ >= kRows && elements_ >= kLanes;
+        const ptrdiff_t reach = layout_.y.radius();
+        ptrdiff_t base = y_begin_ - reach;  // the virtual row at the top of the window
+        ptrdiff_t loaded = base;            // the next virtual row to come
+        for (ptrdiff_t next = y_begin_; next < y_end_; next += kRows) {
+            // The last rows are computed together with some of those before them again.
+            const ptrdiff_t y = in_place ? std::min(next, y_end_ - kRows) : next;
+            const ptrdiff_t rows = std::min<ptrdiff_t>(kRows, y_end_ - y);
+            while (loaded < y + rows + reach) {
+                if (loaded - base + kLanes > job_.window_rows) {
+                    const ptrdiff_t kept = loaded - (y - reach);
+                    std::memmove(window(0), window(y - reach - base), size_t(kept * kPitch<A>) * sizeof(A));
+                    base = y - reach;
+                }
+                load_rows(loaded, std::min<ptrdiff_t>(kLanes, y_end_ + reach - loaded), window(loaded - base));
+                loaded += kLanes;
+            }
+            O* const out = out_ + y * layout_.y.out;
+            if (in_place) {
+                filter_columns(window(y - base), 0, out, layout_.y.out, elements_ / kLanes);
+                if (elements_ % kLanes) filter_columns(window(y - base), elements_ - kLanes, out, layout_.y.out, 1);
+            } else {
+                filter_columns(window(y - base), 0, results_.data(), kStrip<A>, ceil_div(elements_, kLanes));
+                for (ptrdiff_t r = 0; r < rows; ++r)
+                    store_pixels(out + r * layout_.y.out, results_.data() + r * kStrip<A>);
+            }
+        }
+    }
+
+private:
+    struct Neighbour {  // a row of the filtered axes beyond x and y
+        ptrdiff_t offset;
+        A weight;
+    };
+
+    bool contiguous(ptrdiff_t x_stride, ptrdiff_t channel_stride) const {
+        return x_stride == channels_ && (channels_ == 1 || channel_stride == 1);
+    }
+
+    A* window(ptrdiff_t row) { return window_.data() + row * kPitch<A>; }
+
+    template <class P>
+    void filter_columns(const A* x, ptrdiff_t begin, P* y, ptrdiff_t y_pitch, ptrdiff_t count) {
+        filter<A, kPitch<A>>(x + begin, kLanes, results_.data(), kStrip<A>, y + begin, y_pitch, kLanes, count,
+                             job_.y_taps);
+    }
+
+    void locate(ptrdiff_t task) {
+        const ptrdiff_t strip = task % job_.strips;
+        const ptrdiff_t band = task / job_.strips % job_.bands;
+        ptrdiff_t item = task / job_.strips / job_.bands;
+        x_begin_ = std::min(strip * job_.strip, layout_.x.n);
+        x_end_ = std::min(x_begin_ + job_.strip, layout_.x.n);
+        y_begin_ = layout_.y.n * band / job_.bands;
+        y_end_ = layout_.y.n * (band + 1) / job_.bands;
+        elements_ = (x_end_ - x_begin_) * channels_;
+        in_ = job_.image;
+        out_ = job_.out + x_begin_ * layout_.x.out;
+        for (const Axis& axis : layout_.batch) {
+            in_ += item % axis.n * axis.in;
+            out_ += item % axis.n * axis.out;
+            item /= axis.n;
+        }
+        neighbours_ = {{0, A(1)}};
+        constant_ = 0;
+        for (const Axis& axis : layout_.outer) {
+            add_neighbours(axis, item % axis.n);
+            out_ += item % axis.n * axis.out;
+            item /= axis.n;
+        }
+        if (!filters_in_rows()) map_elements();
+    }
+
+    // Each neighbour so far, times the taps of one more axis around `position`.
+    void add_neighbours(const Axis& axis, ptrdiff_t position) {
+        std::vector<Neighbour> product;
+        A outside = 0;
+        for (ptrdiff_t k = -axis.radius(); k <= axis.radius(); ++k) {
+            const A tap = A(axis.taps[size_t(std::abs(k))]);
+            const ptrdiff_t source = border_index(position + k, axis.n, job_.border);
+            if (source < 0) {
+                outside += tap;
+                continue;
+            }
+            for (const Neighbour& n : neighbours_) product.push_back({n.offset + source * axis.in, n.weight * tap});
+        }
+        // What stands outside earlier axes counts with the share of this axis that is inside; the shares sum to 1.
+        constant_ = constant_ * (1 - outside) + job_.cval * outside;
+        neighbours_ = std::move(product);
+    }
+
+    // Where each element of a padded row stands in its transposed planes, one per channel, and back.
+    void map_elements() {
+        const auto fill = [&](std::vector<ptrdiff_t>& slots, ptrdiff_t plane) {
+            const ptrdiff_t n = plane * channels_;
+            slots.resize(size_t(n + kLanes));
+            for (ptrdiff_t i = 0; i < ptrdiff_t(slots.size()); ++i)
+                slots[size_t(i)] = (i < n ? i % channels_ * plane + i / channels_ : n) * kLanes;
+        };
+        fill(padded_slots_, x_end_ - x_begin_ + 2 * radius_);
+        fill(slots_, x_end_ - x_begin_);
+    }
+
+    bool filters_in_rows() const { return radius_ <= kRowRadius && channels_ <= kRowChannels; }
+
+    // Virtual rows y ... y + rows - 1, filtered along x, into the window.
+    void load_rows(ptrdiff_t y, ptrdiff_t rows, A* to) {
+        if (radius_ == 0) {
+            for (ptrdiff_t i = 0; i < rows; ++i) load_padded(y + i, x_begin_, x_end_, to + i * kPitch<A>);
+        } else if (filters_in_rows()) {
+            for (ptrdiff_t i = 0; i < rows; ++i) load_filtered(y + i, to + i * kPitch<A>);
+        } else {
+            load_transposed(y, rows);
+            const ptrdiff_t columns = x_end_ - x_begin_;
+            for (ptrdiff_t c = 0; c < channels_; ++c) {
+                const A* const x = transposed_.data() + (c * (columns + 2 * radius_) + radius_) * kLanes;
+                A* const plane = filtered_.data() + c * columns * kLanes;
+                filter<A, kLanes>(x, kRows * kLanes, plane, kLanes, plane, kLanes, kRows * kLanes,
+                                  ceil_div(columns, kRows), job_.x_taps);
+            }
+            for (ptrdiff_t i = 0; i < elements_; i += kLanes) {
+                Vector<A> v[kLanes];
+                for (int k = 0; k < kLanes; ++k) v[k] = load(filtered_.data() + slots_[size_t(i + k)]);
+                transpose<A>(v);
+                for (int k = 0; k < kLanes; ++k) store(to + k * kPitch<A> + i, v[k]);
+            }
+        }
+    }
+
+    // One virtual row, filtered in the row itself: from the image where no conversion or border is in the way.
+    void load_filtered(ptrdiff_t y, A* to) {
+        ptrdiff_t first = x_begin_, last = x_begin_;
+        if constexpr (std::is_same_v<T, A>) {
+            const ptrdiff_t source = border_index(y, layout_.y.n, job_.border);
+            if (plain_in_ && source >= 0) {
+                constexpr ptrdiff_t step = 2 * kLanes;  // what filter_row writes at a time
+                first = std::min(x_end_, x_begin_ + round_up(std::max<ptrdiff_t>(0, radius_ - x_begin_), step));
+                last =
+                    first + round_down(std::max<ptrdiff_t>(0, std::min(x_end_, layout_.x.n - radius_) - first), step);
+                if (first < last) {
+                    load_edge(y, x_begin_, first, to);
+                    filter_any_row(in_ + source * layout_.y.in + first * channels_, to + (first - x_begin_) * channels_,
+                                   (last - first) * channels_);
+                } else {
+                    last = x_begin_;
+                }
+            }
+        }
+        load_edge(y, last, x_end_, to + (last - x_begin_) * channels_);
+    }
+
+    void load_edge(ptrdiff_t y, ptrdiff_t begin, ptrdiff_t end, A* to) {
+        if (begin == end) return;
+        load_padded(y, begin - radius_, end + radius_, padded_.data());
+        filter_any_row(padded_.data() + radius_ * channels_, to, (end - begin) * channels_);
+    }
+
+    void filter_any_row(const A* x, A* to, ptrdiff_t count) {
+        switch (channels_) {
+            case 1: return filter_row<A, 1>(x, to, count, job_.x_taps);
+            case 2: return filter_row<A, 2>(x, to, count, job_.x_taps);
+            case 3: return filter_row<A, 3>(x, to, count, job_.x_taps);
+            default: return filter_row<A, 4>(x, to, count, job_.x_taps);
+        }
+    }
+
+    // kLanes virtual rows with what the taps reach on both sides, one vector per element.
+    void load_transposed(ptrdiff_t y, ptrdiff_t rows) {
+        const ptrdiff_t begin = x_begin_ - radius_, end = x_end_ + radius_;
+        const auto load_part = [&](ptrdiff_t from, ptrdiff_t to) {
+            if (from == to) return;
+            const A* pointers[kLanes];
+            for (ptrdiff_t k = 0; k < kLanes; ++k) {
+                A* const row = padded_.data() + k * padded_pitch_;
+                if (k < rows) load_padded(y + k, from, to, row);
+                pointers[k] = row;
+            }
+            transpose_rows(pointers, (to - from) * channels_, padded_slots_.data() + (from - begin) * channels_);
+        };
+        const T* pointers[kLanes];
+        bool plain = plain_in_;
+        const ptrdiff_t first = std::max<ptrdiff_t>(begin, 0);
+        const ptrdiff_t last = first + round_down(std::min(end, layout_.x.n) - first, kLanes);
+        for (ptrdiff_t k = 0; k < kLanes; ++k) {
+            const ptrdiff_t source = border_index(y + std::min(k, rows - 1), layout_.y.n, job_.border);
+            plain = plain && source >= 0;
+            pointers[k] = in_ + source * layout_.y.in + first * channels_;
+        }
+        if (plain && first < last) {
+            load_part(begin, first);
+            transpose_rows(pointers, (last - first) * channels_, padded_slots_.data() + (first - begin) * channels_);
+            load_part(last, end);
+        } else {
+            load_part(begin, end);
+        }
+    }
+
+    template <class S>
+    void transpose_rows(const S* const (&rows)[kLanes], ptrdiff_t n, const ptrdiff_t* slots) {
+        for (ptrdiff_t i = 0; i < n; i += kLanes) {
+            Vector<A> v[kLanes];
+            for (int k = 0; k < kLanes; ++k) v[k] = load_vector<A>(rows[k] + i);
+            transpose<A>(v);
+            for (int k = 0; k < kLanes; ++k) store(transposed_.data() + slots[i + k], v[k]);
+        }
+    }
+
+    // Virtual columns begin ... end - 1 of a virtual row, converted.
+    void load_padded(ptrdiff_t y, ptrdiff_t begin, ptrdiff_t end, A* to) {
+        const ptrdiff_t source = border_index(y, layout_.y.n, job_.border);
+        const ptrdiff_t n = (end - begin) * channels_;
+        if (source < 0) {
+            std::fill_n(to, n, job_.cval);
+            return;
+        }
+        const T* row = in_ + source * layout_.y.in;
+        if (layout_.outer.empty()) {
+            load_pixels(row, begin, end, to);
+            return;
+        }
+        term_.resize(size_t(n));
+        std::fill_n(to, n, constant_);
+        for (const Neighbour& neighbour : neighbours_) {
+            load_pixels(row + neighbour.offset, begin, end, term_.data());
+            for (ptrdiff_t i = 0; i < n; ++i) to[i] += neighbour.weight * term_[size_t(i)];
+        }
+    }
+
+    void load_pixels(const T* row, ptrdiff_t begin, ptrdiff_t end, A* to) {
+        const ptrdiff_t first = std::clamp<ptrdiff_t>(0, begin, end);
+        const ptrdiff_t last = std::clamp(layout_.x.n, first, end);
+        const auto at = [&](ptrdiff_t x) { return to + (x - begin) * channels_; };
+        if (channels_ == 1 || contiguous(layout_.x.in, layout_.channel.in)) {
+            load_elements(at(first), row + first * layout_.x.in, (last - first) * channels_,
+                          channels_ == 1 ? layout_.x.in : 1);
+        } else {
+            for (ptrdiff_t x = first; x < last; ++x)
+                load_elements(at(x), row + x * layout_.x.in, channels_, layout_.channel.in);
+        }
+        const auto fill = [&](ptrdiff_t x) {
+            const ptrdiff_t source = border_index(x, layout_.x.n, job_.border);
+            if (source < 0)
+                std::fill_n(at(x), channels_, job_.cval);
+            else
+                load_elements(at(x), row + source * layout_.x.in, channels_, layout_.channel.in);
+        };
+        for (ptrdiff_t x = begin; x < first; ++x) fill(x);
+        for (ptrdiff_t x = last; x < end; ++x) fill(x);
+    }
+
+    void store_pixels(O* row, const A* from) {
+        if (channels_ == 1 || plain_out_) {
+            store_elements(row, from, elements_, channels_ == 1 ? layout_.x.out : 1);
+        } else {
+            for (ptrdiff_t x = 0; x < x_end_ - x_begin_; ++x)
+                store_elements(row + x * layout_.x.out, from + x * channels_, channels_, layout_.channel.out);
+        }
+    }
+
+    const Job<T, O, A>& job_;
+    const Layout& layout_;
+    const ptrdiff_t channels_, radius_;
+    const bool plain_in_, plain_out_;  // rows are contiguous, and nothing has to be added up
+    const ptrdiff_t padded_pitch_;
+    Scratch<A> padded_;      // kLanes rows with the columns that the taps reach
+    Scratch<A> transposed_;  // the same, one vector per column, one plane per channel
+    Scratch<A> filtered_;    // those, filtered along x
+    Scratch<A> window_;      // rows filtered along x, as far as the taps of y reach
+    Scratch<A> results_;     // kRows rows filtered along both
+    std::vector<A> term_;
+    std::vector<ptrdiff_t> padded_slots_, slots_;
+
+    const T* in_ = nullptr;
+    O* out_ = nullptr;
+    ptrdiff_t x_begin_ = 0, x_end_ = 0, y_begin_ = 0, y_end_ = 0, elements_ = 0;
+    std::vector<Neighbour> neighbours_;
+    A constant_ = 0;
+};
+
+template <class T, class O, class A>
+void run(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval, double scale,
+         int threads) {
+    const Job<T, O, A> job(image, out, layout, border, cval, scale);
+    parallel_for(
+        job.count(), threads, [&] { return Worker<T, O, A>(job); },
+        [](ptrdiff_t task, Worker<T, O, A>& worker) { worker.run(task); });
+}
+
+}  // namespace
+
+inline void gaussian(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval,
+                     double scale, int threads) {
+    visit(image.dtype, [&](auto type) {
+        using T = typename decltype(type)::type;
+        using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
+        if (out.dtype == image.dtype) return run<T, T, A>(image, out, layout, border, cval, scale, threads);
+        if constexpr (is_integer<T>) {
+            if (out.dtype == DType::f32) return run<T, float, A>(image, out, layout, border, cval, scale, threads);
+        }
+        throw std::logic_error("fastimg: gaussian: unexpected dtype of the result");
+    });
+}
+
+}  // namespace fastimg::FASTIMG_TARGET

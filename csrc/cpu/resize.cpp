@@ -1,0 +1,135 @@
+#include "resize.hpp"
+
+#include "support/scratch.hpp"
+#include "support/thread_pool.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+namespace fastimg {
+namespace {
+
+// The weights of one axis: output sample i is the sum over t < width of weight[i * width + t] * input[first[i] + t].
+// Weights that the border sends to one sample are added up, so that every window is contiguous and inside.
+struct Taps {
+    std::vector<ptrdiff_t> first;
+    std::vector<double> exact;
+    std::vector<float> weight;
+    ptrdiff_t width = 0;
+    double gain = 0;     // the largest sum of |weight|
+    bool binary = true;  // whether all weights are multiples of 2^-15
+
+    ptrdiff_t size() const { return ptrdiff_t(first.size()); }
+};
+
+double sinc(double x) { return x == 0 ? 1.0 : std::sin(M_PI * x) / (M_PI * x); }
+
+double kernel_value(Interpolation kernel, double x) {
+    const double a = std::abs(x);
+    switch (kernel) {
+        case Interpolation::nearest: return x >= -0.5 && x < 0.5 ? 1.0 : 0.0;
+        case Interpolation::bilinear: return std::max(1.0 - a, 0.0);
+        case Interpolation::bicubic:
+            if (a <= 1) return (1.5 * a - 2.5) * a * a + 1.0;
+            return a < 2 ? ((-0.5 * a + 2.5) * a - 4.0) * a + 2.0 : 0.0;
+        case Interpolation::lanczos2: return a < 2 ? sinc(x) * sinc(x / 2) : 0.0;
+        case Interpolation::lanczos3: return a < 3 ? sinc(x) * sinc(x / 3) : 0.0;
+    }
+    return 0.0;
+}
+
+double kernel_radius(Interpolation kernel) {
+    switch (kernel) {
+        case Interpolation::nearest: return 0.5;
+        case Interpolation::bilinear: return 1.0;
+        case Interpolation::lanczos3: return 3.0;
+        default: return 2.0;
+    }
+}
+
+// The sample inside [0, n) that stands at p.
+ptrdiff_t inside(ptrdiff_t p, ptrdiff_t n, Border border) {
+    if (p >= 0 && p < n) return p;
+    if (border == Border::edge || n == 1) return p < 0 ? 0 : n - 1;
+    const ptrdiff_t period = border == Border::symmetric ? 2 * n : 2 * n - 2;
+    p = (p % period + period) % period;
+    if (p < n) return p;
+    return border == Border::symmetric ? period - 1 - p : period - p;
+}
+
+// The weights of one output sample at `u`: of the input samples from `first` on, none of them 0 at either end.
+struct Window {
+    ptrdiff_t first;
+    std::vector<double> weight;
+};
+
+Window window_at(double u, double radius, double f, ptrdiff_t length, const Resampling& r) {
+    const ptrdiff_t left = ptrdiff_t(std::floor(u - radius)), right = left + ptrdiff_t(std::ceil(2 * radius)) + 1;
+    std::vector<std::pair<ptrdiff_t, double>> samples;
+    Window window{length, {}};
+    ptrdiff_t last = 0;
+    double sum = 0;
+    for (ptrdiff_t p = left; p <= right; ++p) {
+        const double value = kernel_value(r.kernel, f * (u - double(p)));
+        if (value == 0) continue;
+        samples.emplace_back(inside(p, length, r.border), value);
+        window.first = std::min(window.first, samples.back().first);
+        last = std::max(last, samples.back().first);
+        sum += value;
+    }
+    window.weight.assign(size_t(last - window.first + 1), 0.0);
+    for (const auto& [p, value] : samples) window.weight[size_t(p - window.first)] += value / sum;
+    return window;
+}
+
+Taps make_taps(ptrdiff_t length, ptrdiff_t output_length, const Resampling& r) {
+    const double f = r.anti_aliasing ? std::min(r.scale, 1.0) : 1.0;
+    std::vector<Window> windows;
+    Taps taps;
+    for (ptrdiff_t i = 0; i < output_length; ++i) {
+        const double u = (double(i) + 0.5) / r.scale - 0.5;
+        windows.push_back(window_at(u, kernel_radius(r.kernel) / f, f, length, r));
+        taps.width = std::max(taps.width, ptrdiff_t(windows.back().weight.size()));
+    }
+    taps.exact.assign(size_t(output_length * taps.width), 0.0);
+    for (ptrdiff_t i = 0; i < output_length; ++i) {
+        const auto& [first, weight] = windows[size_t(i)];
+        taps.first.push_back(std::min(first, length - taps.width));
+        std::copy(weight.begin(), weight.end(), &taps.exact[size_t(i * taps.width + first - taps.first.back())]);
+        double magnitude = 0;
+        for (double w : weight) {
+            magnitude += std::abs(w);
+            taps.binary = taps.binary && w * 0x1p15 == std::floor(w * 0x1p15);
+        }
+        taps.gain = std::max(taps.gain, magnitude);
+    }
+    taps.weight.assign(taps.exact.begin(), taps.exact.end());
+    return taps;
+}
+
+}  // namespace
+}  // namespace fastimg
+
+#define FASTIMG_KERNELS "resize.inl"
+#include "support/foreach_target.hpp"
+
+namespace fastimg {
+namespace {
+
+void dispatch(const Array& image, const Array& result, const Taps& rows, const Taps& columns, bool columns_first,
+              int threads) {
+    FASTIMG_DISPATCH(resize, image, result, rows, columns, columns_first, threads);
+}
+
+}  // namespace
+
+void resize(const Array& image, const Array& result, const Resampling& rows, const Resampling& columns,
+            bool columns_first, int threads) {
+    const int axis = image.ndim - 3;
+    dispatch(image, result, make_taps(image.shape[axis], result.shape[axis], rows),
+             make_taps(image.shape[axis + 1], result.shape[axis + 1], columns), columns_first, threads);
+}
+
+}  // namespace fastimg

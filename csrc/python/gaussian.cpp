@@ -1,0 +1,39 @@
+#include "../cpu/gaussian.hpp"
+
+#include "arrays.hpp"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+namespace fastimg {
+
+namespace {
+
+BorderMode border_of(const std::string& mode) {
+    if (mode == "nearest") return BorderMode::nearest;
+    if (mode == "reflect") return BorderMode::reflect;
+    if (mode == "mirror") return BorderMode::mirror;
+    if (mode == "wrap") return BorderMode::wrap;
+    if (mode == "constant") return BorderMode::constant;
+    throw py::value_error("fastimg: unknown border mode " + mode);
+}
+
+}  // namespace
+
+void bind_gaussian(py::module_& m) {
+    m.def(
+        "gaussian",
+        [](const py::array& image, py::array& out, const std::vector<std::vector<double>>& taps,
+           const std::string& mode, double cval, double scale, int threads) {
+            const Array a = readable(image), b = writable(out);
+            const BorderMode border = border_of(mode);
+            py::gil_scoped_release nogil;
+            gaussian(a, b, taps, border, cval, scale, threads);
+        },
+        py::arg("image"), py::arg("out"), py::arg("taps"), py::arg("mode"), py::arg("cval"), py::arg("scale"),
+        py::arg("threads"));
+}
+
+}  // namespace fastimg

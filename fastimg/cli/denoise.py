@@ -1,0 +1,85 @@
+"""``fastimg denoise``: non-local means on image files."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from numpy.typing import NDArray
+
+from . import files
+
+_UNIT = {"uint8": 1.0, "uint16": 257.0, "float32": 1 / 255}
+"""One step of the 0-255 scale in the units of a file's samples."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "denoise",
+        help="remove noise by non-local means",
+        description="Remove noise by non-local means.",
+        epilog="--h and --sigma are on the scale 0-255 whatever the file's depth: 16-bit samples count as "
+        "0-255 in steps of 1/257, those of a float TIFF as 0-1. Alpha is kept as it is.",
+    )
+    files.add_arguments(parser)
+    group = parser.add_argument_group("non-local means")
+    group.add_argument(
+        "--h",
+        type=files.positive,
+        metavar="H",
+        help="strength: more removes more noise and more detail (default: 0.8 times --sigma, or else 10)",
+    )
+    group.add_argument(
+        "--sigma",
+        type=files.not_negative,
+        default=0.0,
+        metavar="S",
+        help="standard deviation of the noise, where it is known (default: 0, unknown)",
+    )
+    group.add_argument(
+        "--patch-size",
+        type=_odd,
+        default=7,
+        metavar="N",
+        help="full width of the patches that are compared, odd (default: %(default)s)",
+    )
+    group.add_argument(
+        "--patch-distance",
+        type=files.whole(1, 1000),
+        default=10,
+        metavar="N",
+        help="how far from a pixel similar patches are searched (default: %(default)s, a 21x21 window)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from .. import restoration
+
+    strength = args.h if args.h is not None else 0.8 * args.sigma or 10.0
+
+    def denoise(image: NDArray[Any]) -> NDArray[Any]:
+        colours, alpha = files.split_alpha(image)
+        unit = _UNIT[image.dtype.name]
+        result = restoration.denoise_nl_means(
+            colours,
+            patch_size=args.patch_size,
+            patch_distance=args.patch_distance,
+            h=strength * unit,
+            sigma=args.sigma * unit,
+            preserve_range=True,
+            channel_axis=-1 if colours.ndim == 3 else None,
+            threads=args.threads,
+        )
+        return files.join_alpha(result, alpha)
+
+    return files.run(args, denoise)
+
+
+def _odd(text: str) -> int:
+    value = files.whole(3, 255)(text)
+    if value % 2 == 0:
+        raise argparse.ArgumentTypeError(f"must be odd, got {text}")
+    return value

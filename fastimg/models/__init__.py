@@ -1,0 +1,20 @@
+"""Networks that are data: a list of layers and a file of weights.
+
+`FSRCNN`, `FSRCNN_s` and `SRCNN` enlarge images; `SuperResolution` does so with a chain of layers of your own.
+`Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
+"""
+
+from .layers import Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
+from .super_resolution import FSRCNN, SRCNN, FSRCNN_s, SuperResolution
+
+__all__ = [
+    "FSRCNN",
+    "SRCNN",
+    "Conv2d",
+    "ConvTranspose2d",
+    "FSRCNN_s",
+    "Layer",
+    "Network",
+    "PixelShuffle",
+    "SuperResolution",
+]

@@ -1,0 +1,348 @@
+"""Networks as data: a tuple of layers, each a frozen description with its weights.
+
+A layer says what is computed, never how. `Network` checks that the layers fit one another and runs them
+one after the other through :mod:`fastimg.nn`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _checks, arrays, nn
+
+Float32 = NDArray[np.float32]
+Pair = int | tuple[int, int]  # rows and columns; one number for both
+
+_PADDING_MODES = ("zeros", "replicate", "reflect")
+_ACTIVATIONS = (None, "relu", "leaky_relu", "prelu")
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d:
+    """Convolution (as in PyTorch: a correlation) with bias and activation.
+
+    Parameters
+    ----------
+    weight : (C_out, C_in / groups, kh, kw) array of float32
+    bias : (C_out,) array of float32, optional
+    stride, padding, dilation : int or pair of int (rows, columns)
+    groups : int
+    padding_mode : {"zeros", "replicate", "reflect"}
+        What stands outside the image.
+    activation : {None, "relu", "leaky_relu", "prelu"}
+    slope : (1,) or (C_out,) array of float32, optional
+        What values below zero are multiplied by; any sign. For "prelu", and "leaky_relu" (0.01 by default).
+    name : str
+        Names the layer in errors and its tensors in files.
+    """
+
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None = None
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    padding_mode: str = "zeros"
+    activation: str | None = None
+    slope: NDArray[Any] | None = None
+    name: str = "conv2d"
+
+    def __post_init__(self) -> None:
+        _check(self, {"stride": 1, "padding": 0, "dilation": 1})
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[0])
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the result for an input of height and width `size`."""
+        lengths = zip(size, self.weight.shape[2:], *map(_pair, (self.stride, self.padding, self.dilation)), strict=True)
+        rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lengths)
+        return rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTranspose2d:
+    """Transposed convolution (as in PyTorch) with bias and activation.
+
+    Parameters
+    ----------
+    weight : (C_in, C_out / groups, kh, kw) array of float32
+    output_padding : int or pair of int (rows, columns)
+        Rows and columns added at the far end of the result.
+    padding_mode : {"zeros", "replicate", "reflect"}
+        "replicate" and "reflect" continue the input beyond its border as far as the kernel reaches.
+
+    The other parameters are those of `Conv2d`.
+    """
+
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None = None
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    output_padding: Pair = (0, 0)
+    groups: int = 1
+    dilation: Pair = (1, 1)
+    padding_mode: str = "zeros"
+    activation: str | None = None
+    slope: NDArray[Any] | None = None
+    name: str = "conv_transpose2d"
+
+    def __post_init__(self) -> None:
+        _check(self, {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1})
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[1]) * self.groups
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the result for an input of height and width `size`."""
+        pairs = map(_pair, (self.stride, self.padding, self.output_padding, self.dilation))
+        lengths = zip(size, self.weight.shape[2:], *pairs, strict=True)
+        rows, columns = ((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in lengths)
+        return rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class PixelShuffle:
+    """Rearranges (C·r², H, W) into (C, r·H, r·W), channel c·r² + i·r + j to row i, column j of its block.
+
+    Parameters
+    ----------
+    factor : int
+        r.
+    channels : int
+        C, the channels that come out.
+    """
+
+    factor: int
+    channels: int = 1
+    name: str = "pixel_shuffle"
+
+    def __post_init__(self) -> None:
+        if self.factor < 1 or self.channels < 1:
+            raise ValueError(
+                f"layer {self.name!r}: factor and channels must be >= 1, got {self.factor} and {self.channels}"
+            )
+
+    @property
+    def in_channels(self) -> int:
+        return self.channels * self.factor**2
+
+    @property
+    def out_channels(self) -> int:
+        return self.channels
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the result for an input of height and width `size`."""
+        return size[0] * self.factor, size[1] * self.factor
+
+
+Layer = Conv2d | ConvTranspose2d | PixelShuffle
+
+
+class Network:
+    """A chain of layers.
+
+    Parameters
+    ----------
+    layers : iterable of Conv2d, ConvTranspose2d or PixelShuffle
+        In the order in which they run.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or if one does not take the channels that the one before it gives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg.models import Conv2d, Network
+    >>> box = Conv2d(np.full((1, 1, 3, 3), 1 / 9, np.float32), padding=1, padding_mode="replicate")
+    >>> Network([box, box])(np.ones((1, 4, 5), np.float32)).shape
+    (1, 4, 5)
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be Conv2d, ConvTranspose2d or PixelShuffle, got {type(layer).__name__}")
+        for before, layer in zip(self.layers, self.layers[1:], strict=False):
+            if layer.in_channels != before.out_channels:
+                raise ValueError(
+                    f"layer {layer.name!r} takes {layer.in_channels} channels, "
+                    f"but {before.name!r} before it gives {before.out_channels}"
+                )
+
+    def __repr__(self) -> str:
+        return f"Network({self.in_channels} -> {self.out_channels} channels, {len(self.layers)} layers)"
+
+    @property
+    def in_channels(self) -> int:
+        return self.layers[0].in_channels
+
+    @property
+    def out_channels(self) -> int:
+        return self.layers[-1].out_channels
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the result for an input of height and width `size`."""
+        for layer in self.layers:
+            size = layer.output_size(size)
+        return size
+
+    def __call__(self, x: Any, *, out: Any = None, threads: int | None = None) -> Any:
+        """Run the network.
+
+        Parameters
+        ----------
+        x : (N, C, H, W) or (C, H, W) array of float32
+        out : array of float32, optional
+            Receives the result.
+        threads : int, optional
+            By default `fastimg.get_num_threads()`. The result does not depend on it.
+
+        Returns
+        -------
+        array of float32
+            Of the kind of `x`.
+
+        Raises
+        ------
+        TypeError
+            If `x` is no array of float32.
+        ValueError
+            If `x` has other channels or too few rows or columns, or `out` does not fit.
+        """
+        source = arrays.take(x, "x", dtypes=[np.float32])
+        shape = source.data.shape
+        _checks.rank(len(shape), "x", (3, 4), "channels, rows and columns, after an optional batch")
+        _checks.non_empty(shape, "x")
+        if shape[-3] != self.in_channels:
+            raise ValueError(f"x must have {self.in_channels} channels, got shape {shape}")
+        *inner, last = self._shapes(shape)
+        result = source.result(last, [np.float32], out)
+        # Two buffers in turn: fresh memory for each layer would cost more time than a small layer takes.
+        buffers = [np.empty(max(map(math.prod, inner[i::2]), default=0), np.float32) for i in (0, 1)]
+        data = source.data
+        for i, (layer, shape) in enumerate(zip(self.layers, inner, strict=False)):
+            data = _run(layer, data, buffers[i % 2][: math.prod(shape)].reshape(shape), threads)
+        _run(self.layers[-1], data, result.data, threads)
+        return result.give_back()
+
+    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Shapes of the results of all layers for an input of `shape`."""
+        shapes, size = [], (shape[-2], shape[-1])
+        for layer in self.layers:
+            size = layer.output_size(size)
+            if min(size) < 1:
+                raise ValueError(
+                    f"x has too few rows or columns, {shape[-2:]}: after layer {layer.name!r} they would be {size}"
+                )
+            shapes.append((*shape[:-3], layer.out_channels, *size))
+        return shapes
+
+
+def _run(layer: Layer, x: Float32, out: Float32, threads: int | None) -> Float32:
+    if isinstance(layer, PixelShuffle):
+        return _pixel_shuffle(x, layer, out)
+    options: dict[str, Any] = {
+        "bias": layer.bias,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+        "padding_mode": layer.padding_mode,
+        "activation": layer.activation,
+        "slope": layer.slope,
+        "out": out,
+        "threads": threads,
+    }
+    if isinstance(layer, Conv2d):
+        nn.conv2d(x, layer.weight, **options)
+    else:
+        nn.conv_transpose2d(x, layer.weight, output_padding=layer.output_padding, **options)
+    return out
+
+
+def _pixel_shuffle(x: Float32, layer: PixelShuffle, out: Float32) -> Float32:
+    *batch, _, rows, columns = x.shape
+    r = layer.factor
+    x = x.reshape(*batch, layer.channels, r, r, rows, columns)
+    for i in range(r):
+        for j in range(r):
+            out[..., i::r, j::r] = x[..., i, j, :, :]
+    return out
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _check(layer: Conv2d | ConvTranspose2d, pairs: dict[str, int]) -> None:
+    """Check a layer's fields, `pairs` and the least they may be among them, and give them their final form."""
+    where = f"layer {layer.name!r}:"
+
+    def put(field: str, value: object) -> None:
+        object.__setattr__(layer, field, value)
+
+    for field, least in pairs.items():
+        put(field, _checked_pair(getattr(layer, field), f"{where} {field}", least))
+    weight = _frozen(layer.weight, f"{where} weight")
+    if weight.ndim != 4 or 0 in weight.shape:
+        raise ValueError(f"{where} weight must have four dimensions, none of them empty, got shape {weight.shape}")
+    put("weight", weight)
+    groups = _checks.integer(layer.groups, f"{where} groups", at_least=1)
+    if weight.shape[0] % groups:
+        raise ValueError(f"{where} groups must divide the weight's {weight.shape[0]} channels, got {groups}")
+    channels = layer.out_channels
+    if layer.bias is not None:
+        put("bias", _frozen(layer.bias, f"{where} bias"))
+        if layer.bias.shape != (channels,):
+            raise ValueError(f"{where} bias must have shape ({channels},), got {layer.bias.shape}")
+    _checks.one_of(layer.padding_mode, f"{where} padding_mode", _PADDING_MODES)
+    _checks.one_of(layer.activation, f"{where} activation", _ACTIVATIONS)
+    if layer.activation == "leaky_relu" and layer.slope is None:
+        put("slope", np.array([0.01]))
+    sloped = layer.activation in ("leaky_relu", "prelu")
+    if sloped != (layer.slope is not None):
+        raise ValueError(f"{where} activation {layer.activation!r} {'needs a' if sloped else 'takes no'} slope")
+    if layer.slope is not None:
+        put("slope", np.atleast_1d(_frozen(layer.slope, f"{where} slope")))
+        if layer.slope.shape not in ((1,), (channels,)):
+            raise ValueError(f"{where} slope must have shape (1,) or ({channels},), got {layer.slope.shape}")
+
+
+def _checked_pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an integer or a pair of them, got {value!r}")
+    rows, columns = (_checks.integer(v, name, at_least=least) for v in pair)
+    return rows, columns
+
+
+def _frozen(array: ArrayLike, what: str) -> Float32:
+    """A float32 copy that nobody can change."""
+    with np.errstate(over="ignore"):  # what does not fit becomes Inf
+        result = np.array(array, np.float32, order="C")
+    if not np.isfinite(result).all():
+        raise ValueError(f"{what} must be finite, got NaN or Inf")
+    result.flags.writeable = False
+    return result

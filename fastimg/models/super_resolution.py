@@ -1,0 +1,472 @@
+"""Super-resolution models: what they do with an image, and the three architectures of Dong, Loy, He and Tang."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import resources
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _checks, arrays, color, transform
+from . import weights_files
+from .layers import Conv2d, ConvTranspose2d, Float32, Layer, Network, PixelShuffle
+from .weights_files import LayerTensors, Weights
+
+Shape = tuple[int, ...]
+
+SCALES = (2, 3, 4)
+
+# Stride, padding and output padding with which the authors' deconvolution is aligned. At ×3 its phase is not that
+# of the other two.
+_DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
+
+_NEUTRAL_CHROMA = 128 / 255
+
+_BAND = 64  # rows of the result that are finished at a time: they stay in the cache
+
+
+class SuperResolution:
+    """A network that enlarges images.
+
+    A network of one channel sees luma alone (Y of ITU-R BT.601 in studio range, as `fastimg.color.rgb2ycbcr` gives
+    it, divided by 255), and chroma is enlarged by bicubic interpolation. A network of three channels sees Y, Cb
+    and Cr. A grey image goes in as it is. Alpha is enlarged by bicubic interpolation.
+
+    Parameters
+    ----------
+    layers : iterable of Conv2d, ConvTranspose2d or PixelShuffle
+        A chain that enlarges by a whole factor, from and to one or three channels.
+    scale : int, optional
+        The factor; by default that of the layers.
+
+    Attributes
+    ----------
+    network : Network
+    scale : int
+
+    Raises
+    ------
+    ValueError
+        If the layers do not fit one another, or do not enlarge by `scale`.
+    """
+
+    _takes_enlarged: ClassVar[bool] = False
+
+    def __init__(self, layers: Iterable[Layer], scale: int | None = None) -> None:
+        self.network = Network(self._recognised(tuple(layers)))
+        channels = (self.network.in_channels, self.network.out_channels)
+        if channels not in ((1, 1), (3, 3)):
+            raise ValueError(
+                f"layers must lead from one channel to one or from three to three, got {channels[0]} to {channels[1]}"
+            )
+        factor = _factor(self.network)
+        if self._takes_enlarged:
+            if factor != 1:
+                raise ValueError(f"layers must keep the size of the image, got an enlargement by {factor}")
+            if scale is None:
+                raise ValueError("scale must be given: the layers do not tell it")
+            factor = _checks.integer(scale, "scale", at_least=1)
+        elif scale is not None and scale != factor:
+            raise ValueError(f"scale must be {factor}, which the layers enlarge by, got {scale}")
+        self.scale = factor
+
+    @classmethod
+    def from_layers(cls, layers: Iterable[Layer], scale: int | None = None) -> Self:
+        """A model of these layers; the same as calling the class."""
+        return cls(layers, scale)
+
+    @classmethod
+    def from_pretrained(cls, scale: int = 2) -> Self:
+        """The model with the weights that come with fastimg.
+
+        Parameters
+        ----------
+        scale : int
+
+        Raises
+        ------
+        ValueError
+            If no weights of this model and scale come with fastimg.
+        """
+        _checks.integer(scale, "scale")
+        weights = resources.files(__package__) / "weights" / f"{cls.__name__.lower()}_x{scale}.safetensors"
+        if not weights.is_file():
+            raise ValueError(
+                f"no weights of {cls.__name__} for scale {scale} come with fastimg; "
+                f"{cls.__name__}.from_file(path, scale) loads your own"
+            )
+        with resources.as_file(weights) as path:
+            return cls.from_file(path, scale)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], scale: int | None = None) -> Self:
+        """The model with weights from a file.
+
+        Parameters
+        ----------
+        path : path
+            safetensors, the authors' `.mat`, a PyTorch state dict or checkpoint, or the `.pb` graphs of OpenCV's
+            `dnn_superres`; recognised by content. Nothing from the file is ever executed. PyTorch checkpoints are
+            taken to pad with zeros, and at every scale to have a deconvolution with padding 4 and output padding
+            scale - 1, as re-implementations do.
+        scale : int, optional
+            Needed for `.mat` and PyTorch files, which do not tell it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated or of no known format, or does not hold this model's tensors: each error names
+            the file, the tensor, what was expected and what was found.
+        ImportError
+            If the file is a PyTorch checkpoint and PyTorch is not installed.
+        """
+        weights = weights_files.read(path)
+        if scale is not None and weights.scale not in (None, scale):
+            raise ValueError(f"{path}: scale must be {weights.scale}, for which these weights are, got {scale}")
+        scale = weights.scale if scale is None else scale
+        try:
+            return cls(weights.layers or cls._from_tensors(weights, scale), scale)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+        """Write a safetensors file that `from_file` reads.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced once the new one is complete.
+        metadata : mapping of str to str, optional
+            Further notes for the file's header.
+        """
+        notes = {**(metadata or {}), "model": type(self).__name__, "scale": str(self.scale)}
+        weights_files.write(path, self.network.layers, notes)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(scale={self.scale})"
+
+    def __call__(self, image: Any, *, out: Any = None, threads: int | None = None) -> Any:
+        """Enlarge an image.
+
+        Parameters
+        ----------
+        image : (H, W), or (H, W, C) array of uint8, uint16, float16, float32 or float64
+            C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Floats in [0, 1].
+        out : (scale * H, scale * W) or (scale * H, scale * W, C) array, optional
+            Receives the result; of the image's kind and dtype.
+        threads : int, optional
+            By default `fastimg.get_num_threads()`. The result does not depend on it.
+
+        Returns
+        -------
+        array
+            Of the image's kind and dtype; clipped to the range of the dtype, [0, 1] for floats. NaN spreads as far
+            as the network sees.
+
+        Raises
+        ------
+        TypeError
+            If the image or `out` is no array, or of another dtype.
+        ValueError
+            If the image is empty or has other dimensions, or `out` does not fit.
+
+        Notes
+        -----
+        Arithmetic is in float32. Integers are rounded half to even.
+        """
+        source = arrays.take(image, "image")
+        pixels = source.data
+        _checks.rank(pixels.ndim, "image", (2, 3), "rows, columns and, last, channels")
+        if pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4):
+            raise ValueError(f"image must have 1, 2, 3 or 4 channels in its last dimension, got {pixels.shape[2]}")
+        _checks.non_empty(pixels.shape, "image")
+        size = (pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
+        result = source.result((*size, *pixels.shape[2:]), [pixels.dtype], out)
+        self._enlarge(np.atleast_3d(pixels), np.atleast_3d(result.data), threads)
+        return result.give_back()
+
+    def _enlarge(self, pixels: NDArray[Any], result: NDArray[Any], threads: int | None) -> None:
+        """Enlarge (H, W, C) `pixels` into `result`."""
+        if pixels.dtype.kind == "f":
+            pixels = pixels.astype(np.float32, copy=False)
+        colours = 1 if pixels.shape[2] < 3 else 3
+        enlarged = np.empty((3 if colours == 3 else self.network.in_channels, *result.shape[:2]), np.float32)
+        if colours == 1:
+            planes = np.full((len(enlarged), *pixels.shape[:2]), _NEUTRAL_CHROMA, np.float32)
+            planes[0] = _unit(pixels[..., 0])
+            self._enlarge_planes(planes, enlarged, threads)
+            _store(enlarged[0], result[..., 0])
+        else:
+            self._enlarge_colours(pixels[..., :3], enlarged, threads)
+            ycbcr = np.moveaxis(enlarged, 0, 2)
+            for top in range(0, result.shape[0], _BAND):
+                band = slice(top, top + _BAND)
+                _store(color.ycbcr2rgb(ycbcr[band], threads=threads), result[band, :, :3])
+        if pixels.shape[2] > colours:
+            _store(_bicubic(pixels[..., -1], result.shape[:2], threads), result[..., -1])
+
+    def _enlarge_colours(self, rgb: NDArray[Any], enlarged: Float32, threads: int | None) -> None:
+        """Enlarge an RGB image into planes of Y, Cb and Cr."""
+        ycbcr = np.empty((3, *rgb.shape[:2]), np.float32)
+        color.rgb2ycbcr(rgb, out=np.moveaxis(ycbcr, 0, 2), threads=threads)
+        seen = self.network.in_channels
+        ycbcr[:seen] /= 255
+        self._enlarge_planes(ycbcr[:seen], enlarged[:seen], threads)
+        enlarged[:seen] *= 255
+        if seen == 1:
+            _bicubic(ycbcr[1:], enlarged.shape[1:], threads, out=enlarged[1:])
+
+    def _enlarge_planes(self, planes: Float32, enlarged: Float32, threads: int | None) -> None:
+        """Enlarge planes in [0, 1] by the network."""
+        if self._takes_enlarged:
+            planes = _bicubic(planes, enlarged.shape[1:], threads)
+        self.network(planes, out=enlarged, threads=threads)
+
+    @classmethod
+    def _recognised(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """The layers, if they are this model's, under this model's names."""
+        return layers
+
+    @classmethod
+    def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
+        """The layers of a file that holds tensors alone."""
+        raise ValueError("the file does not describe its layers, and so does not tell which model it is of")
+
+
+class FSRCNN(SuperResolution):
+    """FSRCNN(56, 12, 4): enlarges by 2, 3 or 4 from the small image itself.
+
+    5×5 convolution to 56 channels, 1×1 to 12, four 3×3, 1×1 to 56, and a 9×9 deconvolution, PReLU between them;
+    12,464 weights. The parameters, attributes and methods are those of `SuperResolution`. Layers are named by the
+    paper's terms: feature_extraction, shrinking, mapping.0 to mapping.3, expanding, deconvolution.
+
+    References
+    ----------
+    C. Dong, C. C. Loy and X. Tang, "Accelerating the Super-Resolution Convolutional Neural Network", ECCV 2016.
+    """
+
+    channels: ClassVar[int] = 56
+    shrunk_channels: ClassVar[int] = 12
+    mapping_layers: ClassVar[int] = 4
+
+    @classmethod
+    def _shapes(cls, colours: int, shuffle: PixelShuffle | None = None) -> dict[str, Shape]:
+        """Names and weights of the layers; OpenCV's variant ends in a 1×1 convolution and a pixel shuffle."""
+        d, s = cls.channels, cls.shrunk_channels
+        return {
+            "feature_extraction": (d, colours, 5, 5),
+            "shrinking": (s, d, 1, 1),
+            **{f"mapping.{i}": (s, s, 3, 3) for i in range(cls.mapping_layers)},
+            "expanding": (d, s, 1, 1),
+            **(
+                {"sub_pixel_convolution": (colours * shuffle.factor**2, d, 1, 1)}
+                if shuffle
+                else {"deconvolution": (d, colours, 9, 9)}
+            ),
+        }
+
+    @classmethod
+    def _recognised(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        shuffle = layers[-1] if layers and isinstance(layers[-1], PixelShuffle) else None
+        weighted = layers[:-1] if shuffle else layers
+        shapes = cls._shapes(_colours(weighted), shuffle)
+        deconvolution = None if shuffle else "deconvolution"
+        named = _named(weighted, shapes, deconvolution)
+        return (*named, replace(shuffle, name="pixel_shuffle")) if shuffle else named
+
+    @classmethod
+    def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
+        if scale is None:
+            raise ValueError("scale must be given: the file does not tell it")
+        _checks.one_of(scale, "scale", SCALES)
+        shapes = cls._shapes(_colours(weights.tensors))
+        tensors = _matched(weights, shapes)
+        padding_mode = "replicate" if weights.geometry == "paper" else "zeros"
+        *convolutions, last = shapes
+        # Some re-implementations in PyTorch have one PReLU after all mapping layers, the authors one after each.
+        optional = convolutions[2 : 1 + cls.mapping_layers] if weights.geometry == "pytorch" else []
+        for name, layer in tensors.items():
+            _check_roles(layer, name, slope=None if name in optional else name != last)
+        layers = [_same_size(tensors[name], name, padding_mode, "prelu") for name in convolutions]
+        stride, padding, output_padding = (
+            _DECONVOLUTION[scale] if weights.geometry == "paper" else (scale, 4, scale - 1)
+        )
+        deconvolution = ConvTranspose2d(
+            tensors[last].weight,
+            tensors[last].bias,
+            stride,
+            padding,
+            output_padding,
+            padding_mode=padding_mode,
+            name=last,
+        )
+        return (*layers, deconvolution)
+
+
+class FSRCNN_s(FSRCNN):
+    """FSRCNN-s, FSRCNN(32, 5, 1): the small one, 3,937 weights.
+
+    The parameters, attributes and methods are those of `SuperResolution`.
+    """
+
+    channels = 32
+    shrunk_channels = 5
+    mapping_layers = 1
+
+
+class SRCNN(SuperResolution):
+    """SRCNN 9-1-5, 9-3-5 or 9-5-5: sharpens an image that bicubic interpolation has enlarged.
+
+    9×9 convolution to 64 channels, 1×1, 3×3 or 5×5 to 32, 5×5, ReLU between them; 8,032, 24,416 or 57,184 weights.
+    The parameters, attributes and methods are those of `SuperResolution`; `scale` must be given. Layers are named
+    by the paper's terms: patch_extraction, nonlinear_mapping, reconstruction.
+
+    References
+    ----------
+    C. Dong, C. C. Loy, K. He and X. Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016.
+    """
+
+    _takes_enlarged = True
+
+    @classmethod
+    def _shapes(cls, weighted: tuple[Layer, ...] | tuple[LayerTensors, ...]) -> dict[str, Shape]:
+        colours = _colours(weighted)
+        sizes = [weight.shape[-1] for layer in weighted if (weight := getattr(layer, "weight", None)) is not None]
+        middle = sizes[1] if len(sizes) > 1 and sizes[1] in (1, 3, 5) else 5
+        return {
+            "patch_extraction": (64, colours, 9, 9),
+            "nonlinear_mapping": (32, 64, middle, middle),
+            "reconstruction": (colours, 32, 5, 5),
+        }
+
+    @classmethod
+    def _recognised(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        return _named(layers, cls._shapes(layers))
+
+    @classmethod
+    def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
+        tensors = _matched(weights, cls._shapes(weights.tensors))
+        padding_mode = "replicate" if weights.geometry == "paper" else "zeros"
+        activations = ("relu", "relu", None)
+        for name, layer in tensors.items():
+            _check_roles(layer, name, slope=False)
+        return tuple(
+            _same_size(layer, name, padding_mode, activation)
+            for (name, layer), activation in zip(tensors.items(), activations, strict=True)
+        )
+
+
+def _colours(weighted: tuple[Layer, ...] | tuple[LayerTensors, ...]) -> int:
+    """The channels that the first layer takes, as far as a model can have them."""
+    weight = getattr(weighted[0], "weight", None) if weighted else None
+    return 3 if weight is not None and weight.shape[1] == 3 else 1
+
+
+def _named(
+    layers: tuple[Layer, ...], shapes: Mapping[str, Shape], deconvolution: str | None = None
+) -> tuple[Layer, ...]:
+    """The layers under the names of `shapes`, if they are convolutions with weights of these shapes."""
+    _check_count(layers, shapes)
+    for layer, (name, shape) in zip(layers, shapes.items(), strict=True):
+        kind = ConvTranspose2d if name == deconvolution else Conv2d
+        if not isinstance(layer, kind):
+            raise ValueError(
+                f"layer {layer.name!r} ({name}): expected a {kind.__name__}, found a {type(layer).__name__}"
+            )
+        _check_shape(layer, name, shape)
+    return tuple(replace(layer, name=name) for layer, name in zip(layers, shapes, strict=True))
+
+
+def _matched(weights: Weights, shapes: Mapping[str, Shape]) -> dict[str, LayerTensors]:
+    """The file's tensors by layer, in order."""
+    tensors = {layer.name: layer for layer in weights.tensors}
+    if weights.named:
+        missing, unexpected = shapes.keys() - tensors.keys(), tensors.keys() - shapes.keys()
+        if missing or unexpected:
+            raise ValueError(
+                f"expected tensors of {', '.join(shapes)}; missing {', '.join(sorted(missing)) or 'none'}, "
+                f"unexpected {', '.join(sorted(unexpected)) or 'none'}"
+            )
+        matched = {name: tensors[name] for name in shapes}
+    else:
+        _check_count(weights.tensors, shapes)
+        matched = dict(zip(shapes, weights.tensors, strict=True))
+    for name, layer in matched.items():
+        _check_shape(layer, name, shapes[name])
+    return matched
+
+
+def _check_count(layers: tuple[Layer, ...] | tuple[LayerTensors, ...], shapes: Mapping[str, Shape]) -> None:
+    if len(layers) != len(shapes):
+        raise ValueError(
+            f"expected {len(shapes)} layers with weights ({', '.join(shapes)}), "
+            f"found {len(layers)} ({', '.join(layer.name for layer in layers)})"
+        )
+
+
+def _check_shape(layer: Conv2d | ConvTranspose2d | LayerTensors, name: str, shape: Shape) -> None:
+    if layer.weight.shape != shape:
+        raise ValueError(f"weight of {layer.name!r} ({name}): expected shape {shape}, found {layer.weight.shape}")
+
+
+def _check_roles(layer: LayerTensors, name: str, *, slope: bool | None) -> None:
+    """Whether bias and PReLU slope are there as they should; `slope` None leaves the slope open."""
+    if layer.bias is None:
+        raise ValueError(f"bias of {layer.name!r} ({name}) is missing")
+    if slope is not None and slope != (layer.slope is not None):
+        raise ValueError(f"PReLU slope of {layer.name!r} ({name}) is {'missing' if slope else 'unexpected'}")
+
+
+def _same_size(layer: LayerTensors, name: str, padding_mode: str, activation: str | None) -> Conv2d:
+    """A convolution that keeps the size of the image; PReLU only where there is a slope."""
+    rows, columns = layer.weight.shape[2:]
+    return Conv2d(
+        layer.weight,
+        layer.bias,
+        padding=(rows // 2, columns // 2),
+        padding_mode=padding_mode,
+        activation=None if activation == "prelu" and layer.slope is None else activation,
+        slope=layer.slope,
+        name=name,
+    )
+
+
+def _factor(network: Network) -> int:
+    """The whole factor by which a network enlarges images of any size."""
+    sizes = {n: network.output_size((n, n + 1)) for n in (64, 65)}
+    factor = sizes[64][0] // 64
+    if any(size != (factor * n, factor * (n + 1)) for n, size in sizes.items()) or factor < 1:
+        raise ValueError(
+            f"layers must enlarge an image of any size by one whole factor, but lead from (64, 65) to {sizes[64]} "
+            f"and from (65, 66) to {sizes[65]}"
+        )
+    return factor
+
+
+def _bicubic(image: NDArray[Any], size: tuple[int, ...], threads: int | None, out: Float32 | None = None) -> Float32:
+    """Enlarge (H, W) or (C, H, W) as MATLAB's imresize, which the papers use; integers become float32 in [0, 1]."""
+    enlarged: Float32 = transform.resize(image, size, axes=(-2, -1), mode="symmetric", out=out, threads=threads)
+    return enlarged
+
+
+def _unit(pixels: NDArray[Any]) -> Float32:
+    """float32 as it is, integers scaled to [0, 1]."""
+    if pixels.dtype.kind == "f":
+        return pixels
+    return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)
+
+
+def _store(values: Float32, result: NDArray[Any]) -> None:
+    """Clip to [0, 1] and write in the result's dtype, integers rounded to their full range; overwrites `values`."""
+    top = np.float32(1)
+    if result.dtype.kind == "u":
+        top = np.float32(np.iinfo(result.dtype).max)
+        values *= top
+        np.rint(values, out=values)
+    np.clip(values, 0, top, out=result, casting="unsafe")

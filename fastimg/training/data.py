@@ -1,0 +1,102 @@
+"""Training pairs: luma planes of photographs, their bicubic downscale, patches cut from both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..color import rgb2ycbcr
+from ..image_files import SUFFIXES, read_image
+from ..transform import rescale, resize
+
+SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image at two sizes: `low` float32 in [0, 1], `high` uint8, `scale` times as large."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.uint8]
+
+
+def find_images(folders: Sequence[str | Path]) -> list[Path]:
+    """All images in the folders, in the order of the folders and of their file names."""
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"data must be folders of images, got {str(folder)!r}, which is no folder")
+        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        if not images:
+            raise ValueError(f"no images in {str(folder)!r} (looked for {', '.join(sorted(SUFFIXES))})")
+        found += images
+    return found
+
+
+def read_luma(path: Path) -> NDArray[np.uint8]:
+    """The luma plane that the super-resolution literature trains and measures on.
+
+    Studio-range BT.601 (16 to 235) of a colour image, rounded to uint8 as MATLAB's `rgb2ycbcr` does; the
+    values themselves of a grey image, also of one stored as three equal channels.
+    """
+    pixels = read_image(path)[0]
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{str(path)!r}: images to train on must have 8 bits per channel, got {pixels.dtype}")
+    pixels = np.atleast_3d(pixels)
+    if pixels.shape[2] < 3:
+        return np.ascontiguousarray(pixels[..., 0])
+    rgb = pixels[..., :3]
+    if (rgb == rgb[..., :1]).all():
+        return np.ascontiguousarray(rgb[..., 0])
+    return np.ascontiguousarray(rgb2ycbcr(rgb, preserve_range=True)[..., 0])
+
+
+def make_pair(plane: NDArray[np.uint8], scale: int) -> Pair:
+    """Crop to a multiple of `scale`, then downscale in floating point, not quantised."""
+    rows, columns = (size // scale for size in plane.shape)
+    high = np.ascontiguousarray(plane[: rows * scale, : columns * scale])
+    return Pair(resize(high, (rows, columns), mode="symmetric"), high)
+
+
+def load_pairs(images: Sequence[Path], scale: int, factors: Sequence[float], smallest: int) -> list[Pair]:
+    """Pairs of every image at every factor, without those whose low side is below `smallest`."""
+    planes = (read_luma(path) for path in images)
+    shrunk = (_shrink(plane, factor) for plane in planes for factor in factors)
+    return [make_pair(plane, scale) for plane in shrunk if min(plane.shape) >= smallest * scale]
+
+
+def _shrink(plane: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    return plane if factor == 1 else rescale(plane, factor, mode="symmetric", preserve_range=True)
+
+
+class Patches:
+    """Random patches of a list of pairs, each turned and mirrored at random.
+
+    Batch `index` depends on `seed` and `index` alone, so a resumed run sees what an uninterrupted one sees.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], scale: int, patch: int, batch: int, seed: int) -> None:
+        self.pairs, self.scale, self.patch, self.batch, self.seed = pairs, scale, patch, batch, seed
+        areas = np.array([pair.low.size for pair in pairs], dtype=np.float64)
+        self.cumulative = np.cumsum(areas / areas.sum())
+
+    def __call__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(batch, 1, patch, patch) and (batch, 1, scale·patch, scale·patch), both in [0, 1]."""
+        random = np.random.default_rng((self.seed, index))
+        size, scale = self.patch, self.scale
+        low = np.empty((self.batch, 1, size, size), np.float32)
+        high = np.empty((self.batch, 1, size * scale, size * scale), np.float32)
+        for one in range(self.batch):
+            chosen = np.searchsorted(self.cumulative, random.random(), side="right")
+            pair = self.pairs[min(int(chosen), len(self.pairs) - 1)]
+            row, column = (int(random.integers(0, extent - size + 1)) for extent in pair.low.shape)
+            turn, mirror = int(random.integers(4)), bool(random.integers(2))
+            for target, source, step in ((low, pair.low, 1), (high, pair.high, scale)):
+                cut = source[row * step : (row + size) * step, column * step : (column + size) * step]
+                cut = np.rot90(cut[:, ::-1] if mirror else cut, turn)
+                target[one, 0] = cut
+        return low, high / np.float32(255)

@@ -1,0 +1,152 @@
+"""Networks in PyTorch, built from a list of layers, computing exactly what runs at inference.
+
+Every layer continues its input beyond the border by replication, the deconvolution too. The input is
+centred around zero while training, which conditions the optimisation; `export` folds the offset into the
+first and the last bias, so that the weights file knows nothing of it (exact, because replicate padding
+commutes with adding a constant).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Array = NDArray[np.float32]
+
+_CENTRE = 0.5
+
+# stride: (padding, output_padding), aligned with the pixel grid of MATLAB's bicubic downscale
+_DECONVOLUTION_GEOMETRY = {2: (4, 1), 3: (3, 0), 4: (4, 3)}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution."""
+
+    key: str
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    activation: bool = True
+
+
+def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) -> list[Layer]:
+    """Layers of FSRCNN(d, s, m) [1]_ on one channel.
+
+    References
+    ----------
+    .. [1] C. Dong, C. C. Loy, X. Tang, "Accelerating the Super-Resolution Convolutional Neural Network",
+           ECCV 2016, arXiv:1608.00367.
+    """
+    return [
+        Layer("feature_extraction", 1, features, 5),
+        Layer("shrinking", features, shrunk, 1),
+        *(Layer(f"mapping.{index}", shrunk, shrunk, 3) for index in range(mappings)),
+        Layer("expanding", shrunk, features, 1),
+        Layer("deconvolution", features, 1, 9, stride=scale, activation=False),
+    ]
+
+
+def _pad(x: Tensor, border: int) -> Tensor:
+    return functional.pad(x, (border,) * 4, mode="replicate") if border else x
+
+
+class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-checked here
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.border = layer.kernel // 2
+        self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
+        self.bias = nn.Parameter(torch.zeros(layer.outputs))
+        nn.init.kaiming_normal_(self.weight, a=0.25)
+        self.slope = nn.Parameter(torch.full((layer.outputs,), 0.25)) if layer.activation else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
+        return y if self.slope is None else functional.prelu(y, self.slope)
+
+
+class _Deconvolution(nn.Module):  # type: ignore[misc]
+    """A transposed convolution to one channel, as a convolution to stride² phases and a pixel shuffle.
+
+    The same sums as `conv_transpose2d`, but in a third less time on a CPU: output pixel s·q + p takes tap
+    padding + p - s·t of the input pixel q + t, so that each phase p is a small convolution.
+    """
+
+    taps: Tensor
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        stride, kernel, padding = layer.stride, layer.kernel, _DECONVOLUTION_GEOMETRY[layer.stride][0]
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(layer.outputs))
+        nn.init.normal_(self.weight, std=0.001)
+        self.border = max((kernel - 1 - padding) // stride, (padding + stride - 1) // stride)
+        reach = np.arange(-self.border, self.border + 1)
+        tap = padding + np.arange(stride)[:, None] - stride * reach  # (phase, t)
+        tap = np.where((tap >= 0) & (tap < kernel), tap, kernel)  # row `kernel` is a row of zeros
+        grid = tap[:, None, :, None] * (kernel + 1) + tap[None, :, None, :]
+        self.register_buffer("taps", torch.from_numpy(grid.reshape(-1)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = 2 * self.border + 1
+        with_zeros = functional.pad(self.weight, (0, 1, 0, 1)).flatten(2)
+        phases = with_zeros[:, 0, self.taps].reshape(-1, self.stride**2, size, size).transpose(0, 1)
+        y = functional.conv2d(_pad(x, self.border), phases, self.bias.expand(self.stride**2))
+        return functional.pixel_shuffle(y, self.stride)
+
+
+class Network(nn.Module):  # type: ignore[misc]
+    """A chain of layers on (batch, 1, rows, columns) float32 in [0, 1]."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        super().__init__()
+        self.keys = [layer.key for layer in layers]
+        self.layers = nn.ModuleList(
+            _Convolution(layer) if layer.stride == 1 else _Deconvolution(layer) for layer in layers
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - _CENTRE).contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = layer(x)
+        return x + _CENTRE
+
+    def _named(self) -> dict[str, Tensor]:
+        return {
+            f"{key}.{name}": parameter.data
+            for key, layer in zip(self.keys, self.layers, strict=True)
+            for name, parameter in layer.named_parameters()
+        }
+
+    def export(self) -> dict[str, Array]:
+        """Weights as the weights file has them: keys `LAYER.weight`, `LAYER.bias`, `LAYER.slope`."""
+        tensors = {key: np.array(value.cpu().numpy(), order="C") for key, value in self._named().items()}
+        first, last = self.keys[0], self.keys[-1]
+        offset = _CENTRE * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
+        tensors[f"{first}.bias"] = (tensors[f"{first}.bias"] - offset).astype(np.float32)
+        tensors[f"{last}.bias"] = (tensors[f"{last}.bias"] + np.float32(_CENTRE)).astype(np.float32)
+        return tensors
+
+    def load(self, tensors: Mapping[str, Array]) -> int:
+        """Take over every exported tensor whose key and shape fit; returns how many did."""
+        tensors = dict(tensors)
+        first, last = self.keys[0], self.keys[-1]
+        own = self._named()
+        if f"{first}.weight" in tensors and f"{first}.bias" in tensors:
+            offset = _CENTRE * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
+            tensors[f"{first}.bias"] = tensors[f"{first}.bias"] + offset
+        if f"{last}.bias" in tensors:
+            tensors[f"{last}.bias"] = tensors[f"{last}.bias"] - _CENTRE
+        fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
+        for key, value in fitting.items():
+            own[key].copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
+        return len(fitting)

@@ -1,0 +1,128 @@
+"""A whole training run: read the images, train, validate, keep checkpoints, write the weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from tqdm import tqdm
+
+from .data import SHRINKS, Pair, find_images, load_pairs
+from .settings import Settings
+from .trainer import Trainer
+
+_VALIDATE_EVERY = 2000
+_HELD_OUT = 16  # one image in so many is validated on
+_NAMES = {"fsrcnn": "FSRCNN"}
+
+
+def run(
+    data: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    *,
+    init: Path | None,
+    resume: bool,
+    overwrite: bool,
+    device: str,
+    report: Callable[[str], None] | None,
+    progress: bool,
+) -> float:
+    """See `fastimg.training.train`."""
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    _check_files(output, checkpoint, resume, overwrite)
+    images = find_images(data)
+    training, validation = _pairs(images, settings)
+    trainer = Trainer(settings, training, device)
+    names = [path.name for path in images]
+    if resume:
+        _named(checkpoint, lambda: trainer.restore(checkpoint.read_bytes(), names))
+    elif init is not None:
+        _named(init, lambda: _begin_from(trainer, init.read_bytes()))
+
+    psnr = trainer.psnr(validation)
+    with tqdm(
+        total=settings.iterations,
+        initial=trainer.iteration,
+        desc=f"{_NAMES[settings.model]} ×{settings.scale}",
+        postfix=f"{psnr:.2f} dB",
+        unit="step",
+        disable=not progress,
+    ) as bar:
+        losses = []
+        while trainer.iteration < settings.iterations:
+            losses.append(trainer.step())
+            if not math.isfinite(losses[-1]):
+                raise ValueError(f"the loss is {losses[-1]} at iteration {trainer.iteration}: lower learning_rate")
+            bar.update()
+            if trainer.iteration % _VALIDATE_EVERY == 0 or trainer.iteration == settings.iterations:
+                psnr = trainer.psnr(validation)
+                bar.set_postfix_str(f"{psnr:.2f} dB")
+                _write(checkpoint, trainer.state(names))
+                _write(output, _weights_file(trainer))
+                if report is not None:
+                    mean = sum(losses) / len(losses)
+                    report(f"iteration {trainer.iteration}: loss {mean:.3e}, validation {psnr:.3f} dB")
+                losses.clear()
+    return psnr
+
+
+def _check_files(output: Path, checkpoint: Path, resume: bool, overwrite: bool) -> None:
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"output must lie in a folder that exists, got {str(output)!r}")
+    if resume and not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint to resume from: {str(checkpoint)!r} does not exist")
+    for path in (output, checkpoint):
+        if path.exists() and not (resume or overwrite):
+            raise FileExistsError(f"{str(path)!r} exists: resume its training run, or have it overwritten")
+
+
+def _pairs(images: Sequence[Path], settings: Settings) -> tuple[list[Pair], list[Pair]]:
+    held_out = list(images[_HELD_OUT // 2 :: _HELD_OUT]) or list(images[-1:])
+    rest = [image for image in images if image not in held_out]
+    training = load_pairs(rest, settings.scale, SHRINKS, settings.patch)
+    validation = load_pairs(held_out, settings.scale, (1.0,), settings.patch)
+    if not training or not validation:
+        needed = settings.patch * settings.scale
+        raise ValueError(
+            f"too few images of at least {needed} × {needed} pixels (patch × scale) among {len(images)}: "
+            "at least one to train on and one to validate on are needed"
+        )
+    return training, validation
+
+
+def _begin_from(trainer: Trainer, content: bytes) -> None:
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise ValueError(f"truncated or damaged safetensors file ({error})") from error
+    if trainer.begin_from(tensors) == 0:
+        raise ValueError(f"no tensor in it fits {_NAMES[trainer.settings.model]}")
+
+
+def _named(path: Path, read: Callable[[], Any]) -> None:
+    try:
+        read()
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
+
+
+def _weights_file(trainer: Trainer) -> bytes:
+    settings = trainer.settings
+    content: bytes = save(trainer.average.export(), {"model": _NAMES[settings.model], "scale": str(settings.scale)})
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""Steps of training: Adam, cosine schedule, moving average of the weights, state that can be saved."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data import Pair, Patches
+from .networks import Network, fsrcnn
+from .settings import Settings
+
+_LAYERS = {"fsrcnn": fsrcnn}
+_CHARBONNIER = 1e-3
+_WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
+
+
+class Trainer:
+    """A network, its moving average and its optimiser, `iteration` steps into their training."""
+
+    def __init__(self, settings: Settings, pairs: Sequence[Pair], device: str = "cpu") -> None:
+        self.settings = settings
+        self.device = _usable(device)
+        self.patches = Patches(pairs, settings.scale, settings.patch, settings.batch, settings.seed)
+        torch.manual_seed(settings.seed)
+        layers = _LAYERS[settings.model](settings.scale)
+        self.network = Network(layers).to(self.device)
+        self.average = Network(layers).to(self.device)
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.Adam(self.network.parameters())
+        self.iteration = 0
+
+    def begin_from(self, tensors: dict[str, np.ndarray[Any, Any]]) -> int:
+        """Take over the exported tensors that fit; returns how many did."""
+        fitting: int = self.network.load(tensors)
+        self.average.load_state_dict(self.network.state_dict())
+        return fitting
+
+    def step(self) -> float:
+        """One step of the optimiser; returns the loss before it."""
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = _learning_rate(settings, self.iteration)
+        low, high = (torch.from_numpy(array).to(self.device) for array in self.patches(self.iteration))
+        border = settings.margin * settings.scale
+        inner = slice(border, high.shape[-1] - border)
+        squared = (self.network(low) - high)[..., inner, inner].square()
+        if self.iteration < (1 - settings.mse_share) * settings.iterations:
+            squared = (squared + _CHARBONNIER**2).sqrt()
+        loss = squared.mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.iteration += 1
+        self._follow()
+        return float(loss.detach())
+
+    def _follow(self) -> None:
+        keep = min(self.settings.averaging, self.iteration / (self.iteration + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+
+    def psnr(self, pairs: Sequence[Pair]) -> float:
+        """Mean over the pairs of the averaged network's PSNR in dB.
+
+        As the super-resolution literature measures it: rounded to 8 bits, `scale` pixels shaved off.
+        """
+        shave = self.settings.scale
+        values = []
+        with torch.inference_mode():
+            for pair in pairs:
+                result: Tensor = self.average(torch.from_numpy(pair.low)[None, None].to(self.device))
+                rounded = np.clip(np.floor(result[0, 0].cpu().numpy() * 255 + 0.5), 0, 255)
+                error = (rounded - pair.high)[shave:-shave, shave:-shave]
+                mse = max(float(np.mean(np.square(error, dtype=np.float64))), 1e-10)
+                values.append(10 * math.log10(255**2 / mse))
+        return float(np.mean(values))
+
+    def state(self, images: Sequence[str]) -> bytes:
+        """Everything needed to go on, as the content of a checkpoint file."""
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "settings": asdict(self.settings),
+                "images": list(images),
+                "iteration": self.iteration,
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            },
+            buffer,
+        )
+        return buffer.getvalue()
+
+    def restore(self, state: bytes, images: Sequence[str]) -> None:
+        """Go back to a `state`.
+
+        Raises
+        ------
+        ValueError
+            The state is damaged, or that of other settings or images.
+        """
+        try:
+            saved = torch.load(io.BytesIO(state), map_location=self.device, weights_only=True)
+            settings, names, iteration = saved["settings"], saved["images"], int(saved["iteration"])
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            raise ValueError("truncated or damaged, or no checkpoint of a training run") from error
+        for name, value in asdict(self.settings).items():
+            if settings.get(name) != value:
+                raise ValueError(f"its training run had {name} = {settings.get(name)}, this one has {value}")
+        if names != list(images):
+            raise ValueError("its training run had other images")
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.iteration = iteration
+
+
+def _usable(device: str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # PyTorch built without CUDA answers by an assertion
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be one that PyTorch can use here, got {device!r}: {reason}") from error
+
+
+def _learning_rate(settings: Settings, iteration: int) -> float:
+    rise = min(_WARM_UP, math.ceil(settings.iterations / 20))
+    fall = 0.5 * (1 + math.cos(math.pi * iteration / settings.iterations))
+    return settings.learning_rate * min(1.0, (iteration + 1) / rise) * fall

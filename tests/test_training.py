@@ -1,0 +1,280 @@
+"""Training: the loss falls, a resumed run is the uninterrupted one, what is trained is what runs, bad input."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pyvips = pytest.importorskip("pyvips")
+pytest.importorskip("tqdm")
+
+from safetensors.numpy import load_file, save_file  # noqa: E402
+
+from fastimg import models  # noqa: E402
+from fastimg.cli import train as train_command  # noqa: E402
+from fastimg.training import Settings, run, train  # noqa: E402
+from fastimg.training.data import load_pairs, make_pair, read_luma  # noqa: E402
+from fastimg.training.networks import Network, fsrcnn  # noqa: E402
+from fastimg.training.trainer import Trainer  # noqa: E402
+
+SMALL = {"batch": 4, "patch": 12, "margin": 1}
+SHAPES = {
+    "feature_extraction": (56, 1, 5, 5),
+    "shrinking": (12, 56, 1, 1),
+    **{f"mapping.{index}": (12, 12, 3, 3) for index in range(4)},
+    "expanding": (56, 12, 1, 1),
+    "deconvolution": (56, 1, 9, 9),
+}
+
+
+class Interrupted(Exception):
+    pass
+
+
+def identical(one: Path, other: Path) -> bool:
+    """Whether two weights files hold the same tensors (the order of the header's metadata is random)."""
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    pyvips.Image.new_from_array(pixels).write_to_file(str(path))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Discs and stripes on gradients, one file in each format."""
+    folder = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(0)
+    row, column = np.mgrid[:66, :80].astype(float)
+    for index, suffix in enumerate((".png", ".webp", ".jpg", ".png", ".tif", ".png")):
+        planes = []
+        for _ in range(3):
+            y, x, radius, period = random.uniform((10, 10, 8, 5), (56, 70, 20, 12))
+            plane = 60 + row + 40 * (np.hypot(row - y, column - x) < radius)
+            planes.append(plane + 30 * (np.sin(column / period * 6.28) > 0))
+        write_image(folder / f"{index}{suffix}", np.stack(planes, -1).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture
+def pairs(photographs):
+    return load_pairs(sorted(photographs.iterdir()), 2, (1.0, 0.8), smallest=12)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_what_is_trained_is_what_runs(scale, tmp_path):
+    torch.manual_seed(scale)
+    network = Network(fsrcnn(scale))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    save_file(network.export(), tmp_path / "weights")
+    model = models.FSRCNN.from_file(tmp_path / "weights", scale)
+    x = np.random.default_rng(scale).random((2, 1, 7, 11), dtype=np.float32)
+    with torch.inference_mode():
+        trained = network(torch.from_numpy(x)).numpy()
+    assert trained.shape == (2, 1, 7 * scale, 11 * scale)
+    np.testing.assert_allclose(model.network(x), trained, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_export_and_load_are_inverse(scale):
+    torch.manual_seed(1)
+    one, other = Network(fsrcnn(scale)), Network(fsrcnn(scale))
+    assert other.load(one.export()) == 7 * 3 + 2
+    x = torch.rand(1, 1, 6, 5)
+    with torch.inference_mode():
+        torch.testing.assert_close(other(x), one(x), rtol=1e-5, atol=1e-5)
+
+
+def test_loss_falls(pairs):
+    settings = Settings(scale=2, iterations=80, **SMALL)
+    trainer = Trainer(settings, pairs)
+    before = trainer.psnr(pairs)
+    losses = [trainer.step() for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+    assert trainer.psnr(pairs) > before + 3
+
+
+def test_train_writes_weights(photographs, tmp_path):
+    lines = []
+    settings = Settings(scale=3, iterations=6, **SMALL)
+    psnr = train(photographs, tmp_path / "x3.safetensors", settings, report=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["iteration 6"]
+    assert 0 < psnr < 60
+    tensors = load_file(tmp_path / "x3.safetensors")
+    expected = {f"{key}.weight": shape for key, shape in SHAPES.items()}
+    expected |= {f"{key}.bias": shape[:1] for key, shape in SHAPES.items()} | {"deconvolution.bias": (1,)}
+    expected |= {f"{key}.slope": shape[:1] for key, shape in SHAPES.items() if key != "deconvolution"}
+    assert {key: value.shape for key, value in tensors.items()} == expected
+    assert all(np.isfinite(value).all() and value.dtype == np.float32 for value in tensors.values())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x3.safetensors", "x3.safetensors.checkpoint"]
+
+
+def test_resumed_run_is_the_uninterrupted_one(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_VALIDATE_EVERY", 5)
+    settings = Settings(scale=2, iterations=12, mse_share=0.5, **SMALL)
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    train(photographs, whole, settings)
+
+    def interrupt(line):
+        raise Interrupted(line)
+
+    with pytest.raises(Interrupted, match="iteration 5:"):
+        train(photographs, parts, settings, report=interrupt)
+    assert not identical(parts, whole)
+    lines = []
+    train(photographs, parts, settings, resume=True, report=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["iteration 10", "iteration 12"]
+    assert identical(parts, whole)
+
+
+def test_seed_decides(photographs, tmp_path):
+    outputs = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        output = tmp_path / name
+        train(photographs, output, Settings(iterations=2, seed=seed, **SMALL))
+        outputs.append(output)
+    assert identical(outputs[0], outputs[1])
+    assert not identical(outputs[0], outputs[2])
+
+
+def test_init_begins_from_the_file(photographs, tmp_path):
+    start = tmp_path / "start.safetensors"
+    tensors = Network(fsrcnn(2)).export()
+    save_file(tensors, start)
+    settings = Settings(scale=3, iterations=1, learning_rate=1e-9, averaging=0.0, **SMALL)
+    train(photographs, tmp_path / "x3", settings, init=start)
+    for key, value in load_file(tmp_path / "x3").items():
+        np.testing.assert_allclose(value, tensors[key], atol=1e-6, err_msg=key)
+
+
+def test_luma_is_matlabs(tmp_path):
+    colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    write_image(tmp_path / "colours.png", colours)
+    np.testing.assert_array_equal(read_luma(tmp_path / "colours.png"), [[16, 235, 81, 145, 41]])
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    write_image(tmp_path / "grey.png", grey)
+    write_image(tmp_path / "grey.webp", np.dstack([grey] * 3))
+    np.testing.assert_array_equal(read_luma(tmp_path / "grey.png"), grey)
+
+
+def test_pair_is_cropped_to_a_multiple_of_the_scale():
+    plane = np.random.default_rng(0).integers(0, 256, (20, 31), dtype=np.uint8)
+    pair = make_pair(plane, 3)
+    np.testing.assert_array_equal(pair.high, plane[:18, :30])
+    assert pair.low.shape == (6, 10)
+    assert pair.low.dtype == np.float32
+    np.testing.assert_allclose(pair.low.mean(), pair.high.mean() / 255, atol=0.02)
+    assert not np.array_equal(np.rint(pair.low * 255), pair.low * 255)
+
+
+def test_command(photographs, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    train_command.add_parser(parser.add_subparsers())
+    output = tmp_path / "w.safetensors"
+    words = f"train fsrcnn --data {photographs} --scale 2 --output {output} --iterations 2 --patch 12 --threads 1"
+    args = parser.parse_args(words.split())
+    assert args.run(args) == 0
+    assert "dB on the held-out images" in capsys.readouterr().out
+    assert output.exists()
+    with pytest.raises(SystemExit):
+        parser.parse_args(words.replace("--scale 2", "--scale 5").split())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "vdsr"}, "model must be one of 'fsrcnn', got 'vdsr'"),
+        ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
+        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"patch": 4, "margin": 2}, "patch must be at least 5, got 4"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
+        ({"mse_share": 1.5}, "mse_share must be at most 1, got 1.5"),
+        ({"averaging": -0.1}, "averaging must be at least 0, got -0.1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_wrong_settings(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**wrong)
+
+
+def test_divergence_is_reported(photographs, tmp_path):
+    settings = Settings(iterations=9, learning_rate=1e30, **SMALL)
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at iteration \d: lower learning_rate"):
+        train(photographs, tmp_path / "w", settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_data(photographs, tmp_path):
+    output, settings = tmp_path / "w", Settings(iterations=1, **SMALL)
+    with pytest.raises(FileNotFoundError, match="data must be folders of images, got '.*nowhere'"):
+        train(tmp_path / "nowhere", output, settings)
+    with pytest.raises(ValueError, match="no images in"):
+        train(tmp_path, output, settings)
+    with pytest.raises(ValueError, match="too few images of at least 400 × 400 pixels .* among 6"):
+        train(photographs, output, Settings(scale=4, patch=100))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.png").write_bytes((photographs / "0.png").read_bytes()[:100])
+    with pytest.raises(ValueError, match="a.png"):
+        train(broken, output, settings)
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    write_image(deep / "a.tif", np.full((80, 80), 1000, np.uint16))
+    with pytest.raises(ValueError, match="must have 8 bits per channel, got uint16"):
+        train(deep, output, settings)
+    with pytest.raises(FileNotFoundError, match="output must lie in a folder that exists"):
+        train(photographs, tmp_path / "nowhere" / "w", settings)
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        train(photographs, output, settings, threads=0)
+    with pytest.raises(ValueError, match="device must be one that PyTorch can use here, got 'abacus'"):
+        train(photographs, output, settings, device="abacus")
+    assert not output.exists()
+
+
+def test_wrong_files(photographs, tmp_path):
+    output, checkpoint = tmp_path / "w", tmp_path / "w.checkpoint"
+    settings = Settings(iterations=1, **SMALL)
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
+        train(photographs, output, settings, resume=True)
+    train(photographs, output, settings)
+    with pytest.raises(FileExistsError, match="exists: resume its training run, or have it overwritten"):
+        train(photographs, output, settings)
+    train(photographs, output, settings, overwrite=True)
+    with pytest.raises(ValueError, match="'.*w.checkpoint': its training run had seed = 0, this one has 1"):
+        train(photographs, output, Settings(iterations=1, seed=1, **SMALL), resume=True)
+    content = checkpoint.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("0.png", "3.png"):
+        (other / name).write_bytes((photographs / name).read_bytes())
+    with pytest.raises(ValueError, match="its training run had other images"):
+        train(other, output, settings, resume=True)
+    for damaged in (b"", content[:1000], b"no checkpoint at all", content[: len(content) // 2]):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ValueError, match="truncated or damaged, or no checkpoint of a training run"):
+            train(photographs, output, settings, resume=True)
+    weights = tmp_path / "weights"
+    weights.write_bytes(output.read_bytes()[:500])
+    with pytest.raises(ValueError, match="'.*weights': truncated or damaged safetensors file"):
+        train(photographs, tmp_path / "new", settings, init=weights)
+    save_file({"something.weight": np.zeros(3, np.float32)}, weights)
+    with pytest.raises(ValueError, match="'.*weights': no tensor in it fits FSRCNN"):
+        train(photographs, tmp_path / "new", settings, init=weights)
+    assert not (tmp_path / "new").exists()
