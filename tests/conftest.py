@@ -77,14 +77,24 @@ def random_image(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -
     return rng.random(shape).astype(dtype)
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter that imports this fastimg, with no other variables of ours than those given."""
+def python_environment(**variables: str) -> dict[str, str]:
+    """The environment of a new interpreter that imports this fastimg, with no other variables of ours than those given.
+
+    Not the fastimg of the current folder: there the sources may lie without their extension.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("FASTIMG_") and k != "OMP_NUM_THREADS"}
     package = str(Path(fastimg.__file__).resolve().parent.parent)
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**inherited, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **variables}
+
+
+def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a new interpreter in `python_environment`; a single argument is code."""
+    if len(arguments) == 1:
+        arguments = ("-c", *arguments)
     return subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        env={**inherited, "PYTHONPATH": path, **environment},
+        [sys.executable, *arguments],
+        env=python_environment(**variables),
         capture_output=True,
         text=True,
         timeout=120,

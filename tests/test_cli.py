@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import python_environment, run_python
 
 import fastimg
 from fastimg import filters, image_files, models, restoration
@@ -486,7 +487,7 @@ def test_interrupt_by_signal(tmp_path: Path) -> None:
     for i in range(150):
         write_image(tmp_path / "in" / f"{i:03}.png", picture((64, 64, 3), seed=i))
     command = [sys.executable, "-m", "fastimg", "blur", str(tmp_path / "in"), str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=python_environment(), stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not (tmp_path / "out").exists() and time.monotonic() < until:
         time.sleep(0.001)
@@ -541,8 +542,7 @@ def test_progress(
 
 @pytest.mark.parametrize("module", ["fastimg", "fastimg.cli"])
 def test_python_m(module: str) -> None:
-    run = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
-    assert run.stdout == f"fastimg {fastimg.__version__}\n"
+    assert run_python("-m", module, "--version").stdout == f"fastimg {fastimg.__version__}\n"
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
@@ -570,8 +570,7 @@ def test_start_up_loads_nothing_heavy() -> None:
         "heavy = {'torch', 'skimage', 'scipy', 'matplotlib', 'cv2', 'pyvips', 'tqdm', 'cupy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
+    assert run_python(code).stdout.splitlines()[-1] == "[]"
 
 
 def test_missing_pyvips(folder: Path, tmp_path: Path) -> None:
@@ -580,7 +579,7 @@ def test_missing_pyvips(folder: Path, tmp_path: Path) -> None:
         "from fastimg.cli import main\n"
         f"sys.exit(main(['blur', {str(folder)!r}, {str(tmp_path / 'out')!r}]))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = run_python(code)
     assert run.returncode == 1
     assert run.stderr == "fastimg: image files need pyvips: pip install 'fastimg[cli]'\n"
     assert not (tmp_path / "out").exists()

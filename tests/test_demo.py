@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import run_python
 
 from fastimg import demo, image_files
 from fastimg.cli import main
@@ -145,6 +145,6 @@ def test_what_is_missing_is_told(tmp_path: Path, missing: str) -> None:
         "from fastimg.cli import main\n"
         f"sys.exit(main(['demo', '--output', {str(tmp_path / 'demo.png')!r}]))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = run_python(code)
     assert run.returncode == 1
     assert run.stderr == "fastimg: the demo needs scikit-image and Matplotlib: pip install 'fastimg[demo]'\n"

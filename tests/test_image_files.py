@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 import stat
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import run_python
 from PIL import Image, ImageCms
 
 from fastimg import image_files
@@ -477,5 +476,4 @@ def test_missing_pyvips_says_what_to_install(tmp_path: Path) -> None:
         "try: image_files.read_image('a.png')\n"
         "except ImportError as error: print(error)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "image files need pyvips: pip install 'fastimg[cli]'"
+    assert run_python(code).stdout.strip() == "image files need pyvips: pip install 'fastimg[cli]'"

@@ -5,12 +5,11 @@ import json
 import os
 import pickle
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import run_python
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference.graphdef import constant, convolution, field, node, prelu, varint
@@ -561,8 +560,7 @@ try:
 except ImportError as error:
     print(error)
 """
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "pip install 'fastimg[weights]'" in finished.stdout
+    assert "pip install 'fastimg[weights]'" in run_python(program).stdout
 
 
 # --- MATLAB's format ----------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdi
             for (ptrdiff_t u = 0; u < height; ++u)
                 for (ptrdiff_t v = 0; v < width; ++v)
                     for (size_t m = 0; m < size_t(size); ++m)
-                        taps.push_back({u * a.dilation[0] - a.padding[0], v * a.dilation[1] - a.padding[1], m,
-                                        u * width + v});
+                        taps.push_back(
+                            {u * a.dilation[0] - a.padding[0], v * a.dilation[1] - a.padding[1], m, u * width + v});
             layer.patterns.push_back(make_pattern(std::vector<CellPlace>(size_t(size), CellPlace{0, 0}), taps));
         }
         Block block{layer.patterns.size() - 1, {}};
@@ -30,8 +30,8 @@ void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t 
         rows.push_back({row, 0});
         for (ptrdiff_t u = 0; u < height; ++u)
             for (ptrdiff_t v = 0; v < width; ++v)
-                taps.push_back({row * a.stride[0] + u * a.dilation[0] - a.padding[0],
-                                v * a.dilation[1] - a.padding[1], size_t(row), u * width + v});
+                taps.push_back({row * a.stride[0] + u * a.dilation[0] - a.padding[0], v * a.dilation[1] - a.padding[1],
+                                size_t(row), u * width + v});
     }
     layer.patterns.push_back(make_pattern(rows, taps));
     layer.blocks.push_back({0, {}});

@@ -43,8 +43,7 @@ void add_place_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff
     ptrdiff_t place = 0;
     for (const ptrdiff_t size : even_parts(layer.cell[0] * layer.cell[1], kBlockOutputs)) {
         std::vector<CellPlace> outputs;
-        for (ptrdiff_t m = 0; m < size; ++m, ++place)
-            outputs.push_back({place / layer.cell[1], place % layer.cell[1]});
+        for (ptrdiff_t m = 0; m < size; ++m, ++place) outputs.push_back({place / layer.cell[1], place % layer.cell[1]});
         layer.patterns.push_back(pattern_of(outputs, a, height, width));
         for (ptrdiff_t channel = 0; channel < layer.outputs; ++channel)
             layer.blocks.push_back({layer.patterns.size() - 1, {channel, channel, channel, channel}});

@@ -72,9 +72,9 @@ void complete(Convolution& layer, const Kernels& kernels, const ConvolutionArgum
                 const float* const kernel = kernels.data + group * kernels.group + input * kernels.input;
                 for (size_t m = 0; m < outputs; ++m)
                     if (tap.weight[m] >= 0)
-                        layer.weights.push_back(kernel[block.channel[m] * kernels.output +
-                                                       tap.weight[m] / kernels.width * kernels.row +
-                                                       tap.weight[m] % kernels.width * kernels.column]);
+                        layer.weights.push_back(
+                            kernel[block.channel[m] * kernels.output + tap.weight[m] / kernels.width * kernels.row +
+                                   tap.weight[m] % kernels.width * kernels.column]);
             });
         }
     }

@@ -66,8 +66,8 @@ struct Block {
 struct Convolution {
     std::array<ptrdiff_t, 2> cell;
     std::array<ptrdiff_t, 2> step;
-    std::array<ptrdiff_t, 2> first;  // the least row and column of all taps
-    std::array<ptrdiff_t, 2> reach;  // the greatest less the least
+    std::array<ptrdiff_t, 2> first;     // the least row and column of all taps
+    std::array<ptrdiff_t, 2> reach;     // the greatest less the least
     ptrdiff_t groups, inputs, outputs;  // channels per group
     std::vector<Pattern> patterns;
     std::vector<Block> blocks;  // of one group

@@ -150,8 +150,8 @@ inline ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 // How the cells are cut into tiles, and where in a staged tile an input sample lies:
 // ((channel, row, remainder of its column by the step, column / step)).
 struct Tiling {
-    ptrdiff_t rows, columns;                            // cells of a tile
-    ptrdiff_t tiles[2];                                 // along the rows, along the columns
+    ptrdiff_t rows, columns;                             // cells of a tile
+    ptrdiff_t tiles[2];                                  // along the rows, along the columns
     ptrdiff_t row_stride, phase_stride, channel_stride;  // of a staged tile, in elements
 };
 
@@ -247,7 +247,8 @@ inline void stage_tile(float* tile, const Tiling& tiling, const Convolution& lay
                                   columns + (layer.reach[1] - phase) / layer.step[1], x.shape[3]);
         for (ptrdiff_t c = 0; c < layer.inputs; ++c) {
             for (ptrdiff_t i = 0; i < staged_rows; ++i) {
-                float* const to = tile + c * tiling.channel_stride + i * tiling.row_stride + phase * tiling.phase_stride;
+                float* const to =
+                    tile + c * tiling.channel_stride + i * tiling.row_stride + phase * tiling.phase_stride;
                 const ptrdiff_t source = inside(first_row + i, x.shape[2], layer.border);
                 if (source < 0)
                     std::fill_n(to, span.count, 0.0f);
@@ -288,7 +289,8 @@ inline PatternProgram program_of(const Pattern& pattern, const Convolution& laye
 
 class Layer {
 public:
-    Layer(const Convolution& layer, const View<float, 4>& x, const View<float, 4>& out) : layer_(layer), x_(x), out_(out) {
+    Layer(const Convolution& layer, const View<float, 4>& x, const View<float, 4>& out)
+        : layer_(layer), x_(x), out_(out) {
         for (int axis = 0; axis < 2; ++axis) cells_[axis] = divide_up(out.shape[2 + axis], layer.cell[size_t(axis)]);
         size_t most = 1;
         for (const Pattern& pattern : layer.patterns) most = std::max(most, pattern.outputs.size());
@@ -333,7 +335,9 @@ private:
                 PlacedBlock placed{{program.offsets.data(), program.segments.data(), ptrdiff_t(program.segments.size()),
                                     layer_.weights.data() + weight, layer_.bias.data() + constants,
                                     layer_.slope.data() + constants, layer_.activation},
-                                   &pattern, program.dense, {}};
+                                   &pattern,
+                                   program.dense,
+                                   {}};
                 for (size_t m = 0; m < pattern.outputs.size(); ++m)
                     placed.out_offset[m] = block.channel[m] * out_.stride[1] + pattern.outputs[m].row * out_.stride[2] +
                                            pattern.outputs[m].column * out_.stride[3];
