@@ -12,17 +12,22 @@ BIN := $(VENV)/bin
 PYTHON ?= $(BIN)/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-KERNELS := $(shell find csrc -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
+KERNELS := $(shell find csrc tools -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
 SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) \
     $(shell find fastimg -type f ! -name '*.so' ! -name '*.pyc')
 
-.PHONY: demo test lint format bench inplace stubs clean
+.PHONY: demo test test-v4 lint format bench inplace stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fastimg demo --output demo.png --overwrite
 
 test: $(VENV)/.test
 	$(BIN)/pytest tests --pyargs fastimg
+
+# The v4 kernels where the processor has no AVX-512: its instructions emulated, the tests of that target alone.
+test-v4: $(VENV)/.test $(VENV)/.inplace
+	FASTIMG_EMULATE_AVX512=1 $(PYTHON) setup.py -q build --build-base build/emulated --build-lib build/emulated/lib
+	PYTHONPATH=build/emulated/lib $(BIN)/pytest tests -k v4
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

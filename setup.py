@@ -1,5 +1,6 @@
 """Builds the extension `fastimg._fastimg_cpu`; everything else stands in pyproject.toml."""
 
+import os
 from glob import glob
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
@@ -9,7 +10,8 @@ from setuptools import setup
 extension = Pybind11Extension(
     "fastimg._fastimg_cpu",
     sources=sorted(glob("csrc/**/*.cpp", recursive=True)),
-    depends=sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inl", recursive=True)),
+    depends=["setup.py"]
+    + sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inl", recursive=True) + glob("tools/*.hpp")),
     include_dirs=["csrc/cpu"],
     cxx_std=17,
     extra_compile_args=[
@@ -18,12 +20,23 @@ extension = Pybind11Extension(
         "-g0",
         "-ffp-contract=fast",
         "-fno-math-errno",
+        "-fno-ipa-icf",  # it gives a function the value ranges of its twin: GCC bug 113907, wrong code in GCC 12
         "-Wall",
         "-Wextra",
         "-Wno-maybe-uninitialized",  # false alarms from GCC 12's own AVX-512 headers
     ],
     extra_link_args=["-pthread"],
 )
+
+# The v4 kernels for a processor without AVX-512, to be tested, not to be used.
+if os.environ.get("FASTIMG_EMULATE_AVX512"):
+    extension.extra_compile_args += [
+        "-DFASTIMG_EMULATE_AVX512",
+        "-include",
+        "tools/avx512_emulation.hpp",
+        "-Wno-psabi",
+        "-Wno-ignored-attributes",
+    ]
 
 ParallelCompile("FASTIMG_BUILD_JOBS", default=0).install()
 setup(ext_modules=[extension])

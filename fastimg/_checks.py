@@ -28,26 +28,32 @@ def integer(value: Any, name: str, *, at_least: int | None = None, at_most: int 
     return number
 
 
-def real(value: Any, name: str, *, at_least: float | None = None, above: float | None = None) -> float:
-    """`value` as a finite float."""
+def real(
+    value: Any, name: str, *, at_least: float | None = None, above: float | None = None, at_most: float | None = None
+) -> float:
+    """`value` as a finite float; bools and strings are refused."""
     try:
-        if isinstance(value, str | bytes):
+        if isinstance(value, str | bytes) or _is_boolean(value):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if at_least is not None and number < at_least:
         raise ValueError(f"{name} must be at least {at_least:g}, got {number:g}")
     if above is not None and number <= above:
         raise ValueError(f"{name} must be above {above:g}, got {number:g}")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name} must be at most {at_most:g}, got {number:g}")
     return number
 
 
 def boolean(value: Any, name: str) -> bool:
     """`value` as a bool; only True and False (NumPy's too) are taken."""
-    if type(value).__name__ not in ("bool", "bool_"):
+    if not _is_boolean(value):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
@@ -86,6 +92,10 @@ def same_shape(shape: Sequence[int], expected: Sequence[int], name: str, other: 
     """Refuse two arrays of different shapes."""
     if tuple(shape) != tuple(expected):
         raise ValueError(f"{name} must have the shape of {other}, {tuple(expected)}, got {tuple(shape)}")
+
+
+def _is_boolean(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def threads(value: Any) -> int:

@@ -19,6 +19,7 @@ from .backends import cpu
 
 __all__ = ["IMAGE_DTYPES", "Result", "Source", "take"]
 
+MAX_DIMENSIONS = 8
 IMAGE_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float16", "float32", "float64"))
 
 
@@ -28,7 +29,7 @@ def take(array: Any, name: str, *, dtypes: Sequence[DTypeLike] = IMAGE_DTYPES) -
     Parameters
     ----------
     array : numpy.ndarray, CPU torch.Tensor, or anything NumPy can view (buffer protocol, ``__array__``, DLPack, lists)
-        Any strides. Copied only if its byte order is foreign or its elements are misaligned.
+        At most eight dimensions, any strides. Copied only if its byte order is foreign or its elements are misaligned.
     name : str
         The argument's name, for error messages.
     dtypes : sequence of dtype
@@ -42,12 +43,16 @@ def take(array: Any, name: str, *, dtypes: Sequence[DTypeLike] = IMAGE_DTYPES) -
     ------
     TypeError
         If it is not an array, its dtype is not one of `dtypes`, or it lives on a device without a backend here.
+    ValueError
+        If it has more than eight dimensions.
     """
     data, kind, give_back = _as_numpy(array, name)
     accepted = tuple(np.dtype(dtype) for dtype in dtypes)
     if data.dtype.newbyteorder("=") not in accepted:
         expected = ", ".join(dtype.name for dtype in accepted)
         raise TypeError(f"{name} must have one of the dtypes {expected}, got {data.dtype.name}")
+    if data.ndim > MAX_DIMENSIONS:
+        raise ValueError(f"{name} must have at most {MAX_DIMENSIONS} dimensions, got {data.ndim}")
     if not data.dtype.isnative or not data.flags.aligned:
         data = data.astype(data.dtype.newbyteorder("="))
     return Source(data, name, cpu, kind, give_back)
@@ -84,7 +89,7 @@ class Source:
         accepted = [np.dtype(dtype) for dtype in dtypes]
         shape = tuple(shape)
         if out is None:
-            data = np.empty(shape, accepted[0])
+            data = _empty(shape, accepted[0])
             return Result(data, lambda: self.give_back(data))
         data, kind, _ = _as_numpy(out, "out", writable=True)
         if kind is not self.kind:
@@ -111,6 +116,13 @@ class Result:
 
     data: NDArray[Any]
     give_back: Callable[[], Any]
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return np.empty(shape, dtype)
+    except (ValueError, MemoryError) as error:
+        raise MemoryError(f"no room for a result of shape {shape} and dtype {dtype.name}") from error
 
 
 def overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -142,6 +154,8 @@ def _as_numpy(
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return _torch_as_numpy(array, name, writable), torch.Tensor, torch.from_numpy
+    if isinstance(array, type):
+        raise TypeError(f"{name} must be an array, got the class {array.__name__}")
     if hasattr(array, "__cuda_array_interface__") or _is_foreign_device(array):
         raise TypeError(_no_cuda(name))
     if writable and not (hasattr(array, "__array_interface__") or isinstance(array, (memoryview, bytearray))):

@@ -12,7 +12,7 @@ from . import _checks, arrays
 __all__ = ["gaussian"]
 
 _MODES = ("nearest", "reflect", "mirror", "constant", "wrap")
-_MAX_RADIUS = 100_000  # rows of scratch per thread are proportional to it
+_MAX_RADIUS = 10_000  # time grows with the square of it however small the image
 
 
 def gaussian(
@@ -44,8 +44,8 @@ def gaussian(
         Concerns integer images only. False (scikit-image's default): the result is float32, scaled to [0, 1].
         True: the result has the image's dtype and range, rounded half to even.
     truncate : float
-        The Gaussian is cut at this many standard deviations: its radius is ``int(truncate * sigma + 0.5)``, its full
-        width twice that plus 1.
+        The Gaussian is cut at this many standard deviations: its radius is ``int(truncate * sigma + 0.5)``, at most
+        10,000, its full width twice that plus 1.
     channel_axis : int, optional
         The axis of the channels, which are blurred each for itself; None if there is none.
     out : array of the same kind as `image`, optional
@@ -135,6 +135,6 @@ def _taps(sigma: float, truncate: float) -> list[float]:
         raise ValueError(f"truncate * sigma must be at most {_MAX_RADIUS}, got {truncate * sigma:g}")
     if radius < 1:
         return [1.0]
-    weights = np.exp(-0.5 / sigma**2 * np.arange(int(radius) + 1.0) ** 2)
+    weights = np.exp(-0.5 * (np.arange(int(radius) + 1.0) / sigma) ** 2)
     taps: list[float] = (weights / (2 * weights.sum() - 1)).tolist()
     return taps

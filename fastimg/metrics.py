@@ -21,7 +21,7 @@ def mean_squared_error(image0: Any, image1: Any, *, threads: int | None = None) 
     Parameters
     ----------
     image0, image1 : array of uint8, uint16, float16, float32 or float64
-        Any shape, the same for both; any strides. Images of different dtypes are compared in the wider one.
+        Up to eight dimensions, the same shape for both; any strides. Images of different dtypes are compared in the wider one.
     threads : int, optional
         Threads to use; by default those of `fastimg.get_num_threads`. The result does not depend on it.
 
@@ -61,7 +61,7 @@ def normalized_root_mse(
     Parameters
     ----------
     image_true, image_test : array of uint8, uint16, float16, float32 or float64
-        Any shape, the same for both; any strides.
+        Up to eight dimensions, the same shape for both; any strides.
     normalization : {'euclidean', 'min-max', 'mean'}
         Divide by the root mean square of `image_true`, by its range of values, or by its mean.
     threads : int, optional
@@ -114,7 +114,7 @@ def peak_signal_noise_ratio(
     Parameters
     ----------
     image_true, image_test : array of uint8, uint16, float16, float32 or float64
-        Any shape, the same for both; any strides.
+        Up to eight dimensions, the same shape for both; any strides.
     data_range : float, optional
         Distance between the lowest and the highest possible value. By default that of the dtype of `image_true`; for
         floating images 1, or 2 if `image_true` holds a negative value, and values outside [-1, 1] are refused.
@@ -124,7 +124,8 @@ def peak_signal_noise_ratio(
     Returns
     -------
     float
-        ``10 log10(data_range**2 / mean_squared_error)``; infinite for equal images.
+        ``10 log10(data_range**2 / mean_squared_error)``; infinite for equal images, minus infinity for an infinite
+        error, NaN if a sample is NaN.
 
     Raises
     ------
@@ -150,7 +151,9 @@ def peak_signal_noise_ratio(
         data_range = _signal_range(image_true, image_test)
     data_range = _checks.real(data_range, "data_range", above=0)
     error = _mean_squared_error(source0, source1, _checks.threads(threads))
-    return 10 * math.log10(data_range**2 / error) if error != 0 else math.inf
+    if error == 0:
+        return math.inf
+    return 20 * math.log10(data_range) - 10 * math.log10(error)
 
 
 def structural_similarity(
@@ -174,7 +177,7 @@ def structural_similarity(
     Parameters
     ----------
     im1, im2 : array of uint8, uint16, float16, float32 or float64
-        Any number of dimensions, the same shape for both; any strides.
+        Up to eight dimensions, the same shape for both; any strides.
     win_size : int, optional
         Full width of the window along each axis, odd: 7 by default. With `gaussian_weights` the window follows from
         `sigma`, and `win_size` only says how broad a border the mean leaves out; by default what the window needs.
@@ -251,7 +254,7 @@ def structural_similarity(
         raise ValueError("gradient must be False: the gradient of the similarity is not computed here")
     sigma = _checks.real(sigma, "sigma", at_least=0)
     if _checks.boolean(gaussian_weights, "gaussian_weights"):
-        weights = _gaussian_weights(sigma)
+        weights = _gaussian_weights(min(sigma, max(spatial)))  # wider than the image: refused below
         width = 2 * len(weights) - 1
     else:
         width = 7
@@ -274,7 +277,8 @@ def structural_similarity(
     if data_range is None:
         data_range = _structural_range(im1, im2)
     data_range = _checks.real(data_range, "data_range", above=0)
-    c1, c2 = ((_checks.real(k, name, at_least=0) * data_range) ** 2 for k, name in ((K1, "K1"), (K2, "K2")))
+    roots = [_checks.real(k, name, at_least=0) * data_range for k, name in ((K1, "K1"), (K2, "K2"))]
+    c1, c2 = (root * root for root in roots)
     count = _checks.threads(threads)
 
     options = (weights, width // 2, covariance_factor, c1, c2, count)

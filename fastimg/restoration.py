@@ -11,7 +11,7 @@ from . import _checks, arrays
 __all__ = ["denoise_nl_means"]
 
 _CUTOFF = 5.0  # distances beyond it have no weight, as in scikit-image
-_LARGEST_PATCH, _LARGEST_DISTANCE = 255, 1000
+_LARGEST_PATCH, _LARGEST_DISTANCE = 127, 255
 _FLOAT32 = np.finfo(np.float32)
 
 
@@ -37,10 +37,10 @@ def denoise_nl_means(
     image : (M, N) or, with `channel_axis`, (M, N, C) array of uint8, uint16, float16, float32 or float64
         Any strides, any number of channels.
     patch_size : int, optional
-        Full width of the patches, odd, from 3 to 255.
+        Full width of the patches, odd, from 3 to 127.
     patch_distance : int, optional
         Radius of the search: pixels up to this far away along each axis take part, so the search window is
-        ``2 * patch_distance + 1`` wide. From 1 to 1000.
+        ``2 * patch_distance + 1`` wide. From 1 to 255.
     h : float, optional
         Strength: the distance of patches at which the weight falls to 1/e, in the units of the values that are
         compared (see `preserve_range`). Somewhat less than the noise's standard deviation is a good start.
@@ -78,7 +78,8 @@ def denoise_nl_means(
     above 5 are 0, and the image is continued by its mirror image. An even `patch_size` is an error here.
 
     Arithmetic is in float32. The cost is O(M N patch_distance²), independent of `patch_size`; beside the result, each
-    thread uses some 500 kB of scratch at the default parameters, whatever the image's size.
+    thread uses some 500 kB of scratch at the default parameters and one channel, 250 kB for each further one, whatever
+    the image's size.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.
@@ -133,7 +134,7 @@ def denoise_nl_means(
         patch_distance=patch_distance,
         scale=1 / norm,
         excess=_within_float32(2 * _squared(sigma * unit) * channels * (patch_size - 1) ** 2) if sigma else 0.0,
-        cutoff=_CUTOFF * norm,
+        cutoff=_within_float32(_CUTOFF * norm),
         gain=1 / unit,
         threads=threads,
     )

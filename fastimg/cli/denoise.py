@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
     )
     group.add_argument(
         "--patch-distance",
-        type=files.whole(1, 1000),
+        type=files.whole(1, 255),
         default=10,
         metavar="N",
         help="how far from a pixel similar patches are searched (default: %(default)s, a 21x21 window)",
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _odd(text: str) -> int:
-    value = files.whole(3, 255)(text)
+    value = files.whole(3, 127)(text)
     if value % 2 == 0:
         raise argparse.ArgumentTypeError(f"must be odd, got {text}")
     return value

@@ -43,7 +43,11 @@
 #pragma GCC pop_options
 
 #pragma GCC push_options
+#ifdef FASTIMG_EMULATE_AVX512  // tools/avx512_emulation.hpp
+#pragma GCC target("arch=x86-64-v3")
+#else
 #pragma GCC target("arch=x86-64-v4")
+#endif
 #define FASTIMG_TARGET v4
 #define FASTIMG_LEVEL 4
 #include "simd.inl"

@@ -10,6 +10,9 @@ namespace {
 bool runs_here(Target target) {
 #if FASTIMG_X86_TARGETS
     __builtin_cpu_init();
+#ifdef FASTIMG_EMULATE_AVX512
+    if (target == Target::v4) target = Target::v3;
+#endif
     if (target == Target::v3) return __builtin_cpu_supports("x86-64-v3");
     if (target == Target::v4) return __builtin_cpu_supports("x86-64-v4");
 #endif

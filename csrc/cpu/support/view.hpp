@@ -26,7 +26,7 @@ inline constexpr bool is_integer<uint8_t> = true;
 template <>
 inline constexpr bool is_integer<uint16_t> = true;
 
-constexpr int kMaxDims = 8;
+constexpr int kMaxDims = 9;  // those of an image and one more for channels
 
 struct Array {
     void* data;
