@@ -10,8 +10,7 @@ from setuptools import setup
 extension = Pybind11Extension(
     "fastimg._fastimg_cpu",
     sources=sorted(glob("csrc/**/*.cpp", recursive=True)),
-    depends=["setup.py"]
-    + sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inl", recursive=True) + glob("tools/*.hpp")),
+    depends=["setup.py", *glob("csrc/**/*.hpp", recursive=True), *glob("csrc/**/*.inl", recursive=True)],
     include_dirs=["csrc/cpu"],
     cxx_std=17,
     extra_compile_args=[
@@ -30,6 +29,7 @@ extension = Pybind11Extension(
 
 # The v4 kernels for a processor without AVX-512, to be tested, not to be used.
 if os.environ.get("FASTIMG_EMULATE_AVX512"):
+    extension.depends += ["tools/avx512_emulation.hpp"]
     extension.extra_compile_args += [
         "-DFASTIMG_EMULATE_AVX512",
         "-include",

@@ -133,7 +133,7 @@ def _taps(sigma: float, truncate: float) -> list[float]:
     radius = truncate * sigma + 0.5
     if radius >= _MAX_RADIUS + 1:
         raise ValueError(f"truncate * sigma must be at most {_MAX_RADIUS}, got {truncate * sigma:g}")
-    if radius < 1:
+    if radius < 1 or sigma < 0.02:  # the second tap is 0: exp(-1250)
         return [1.0]
     weights = np.exp(-0.5 * (np.arange(int(radius) + 1.0) / sigma) ** 2)
     taps: list[float] = (weights / (2 * weights.sum() - 1)).tolist()

@@ -39,6 +39,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _checks
+
 __all__ = ["SUFFIXES", "ImageFileError", "ImageFileWarning", "Metadata", "read_image", "write_image"]
 
 _FORMAT_OF_SUFFIX = {
@@ -135,8 +137,22 @@ def read_image(path: str | os.PathLike[str]) -> tuple[NDArray[Any], Metadata]:
     -----
     Of an animated PNG the still image is read that any PNG reader shows. PNG's ``gAMA`` and ``cHRM``
     chunks are not kept; a colour profile is.
+
+    Examples
+    --------
+    >>> import numpy as np, os, tempfile
+    >>> from fastimg import image_files
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "grey.png")
+    ...     image_files.write_image(path, np.full((2, 3), 65535, np.uint16))
+    ...     image, metadata = image_files.read_image(path)
+    >>> image
+    array([[65535, 65535, 65535],
+           [65535, 65535, 65535]], dtype=uint16)
     """
     vips = _vips()
+    if not Path(path).is_file() and Path(path).exists():
+        raise ImageFileError(path, "not a regular file")
     data = Path(path).read_bytes()
     name = _format_of(data)
     if name is None:
@@ -203,13 +219,25 @@ def write_image(
     Notes
     -----
     WebP has no grey images: a grey one is read back as RGB with three equal channels.
+
+    Examples
+    --------
+    >>> import numpy as np, os, tempfile
+    >>> from fastimg import image_files
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image_files.write_image(os.path.join(folder, "black.webp"), np.zeros((4, 4, 3), np.uint8))
+    ...     os.listdir(folder)
+    ['black.webp']
     """
     vips = _vips()
     name = _FORMAT_OF_SUFFIX.get(Path(path).suffix.lower())
     if name is None:
         raise ImageFileError(path, f"the ending must be one of {', '.join(sorted(SUFFIXES))}")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality must be in 1..100, got {quality!r}")
+    if quality is not None:
+        quality = _checks.integer(quality, "quality", at_least=1, at_most=100)
+    if not isinstance(metadata, Metadata | None):
+        raise TypeError(f"metadata must be what read_image gave, or None, got {metadata!r}")
+    overwrite = _checks.boolean(overwrite, "overwrite")
     pixels = _fit(_checked(image), name, path)
     if name == "TIFF" and metadata is not None and "exif-data" in metadata._fields:
         warnings.warn("EXIF was left out but for orientation and resolution", ImageFileWarning, stacklevel=2)
@@ -301,7 +329,7 @@ def _fit(image: NDArray[Any], name: str, path: str | os.PathLike[str]) -> NDArra
 
 def _to_vips(vips: Any, image: NDArray[Any]) -> Any:
     height, width, channels = image.shape
-    image = np.ascontiguousarray(image)
+    image = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
     kind = _VIPS_OF_DTYPE[image.dtype.name]
     made = vips.Image.new_from_memory(image.data, width, height, channels, kind)
     colours = channels - 1 if channels in (2, 4) else channels
@@ -344,8 +372,7 @@ def _write_beside(path: str | os.PathLike[str], data: bytes, overwrite: bool) ->
     target = os.path.realpath(path)  # a symbolic link stays one: what it points to is replaced
     beside = os.path.join(os.path.dirname(target), f".fastimg-{secrets.token_hex(8)}.part")
     try:
-        with open(beside, "xb") as file:
-            file.write(data)
+        _write_new(beside, data, path)
         if os.path.exists(target):
             if not overwrite:
                 raise FileExistsError(errno.EEXIST, "the file exists", os.fspath(path))
@@ -357,3 +384,12 @@ def _write_beside(path: str | os.PathLike[str], data: bytes, overwrite: bool) ->
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _write_new(beside: str, data: bytes, path: str | os.PathLike[str]) -> None:
+    """Write a file that is not there yet; what goes wrong is told of `path`, whose place it will take."""
+    try:
+        with open(beside, "xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -21,7 +21,8 @@ def mean_squared_error(image0: Any, image1: Any, *, threads: int | None = None) 
     Parameters
     ----------
     image0, image1 : array of uint8, uint16, float16, float32 or float64
-        Up to eight dimensions, the same shape for both; any strides. Images of different dtypes are compared in the wider one.
+        Up to eight dimensions, the same shape for both; any strides. Images of different dtypes are compared in the
+        wider one.
     threads : int, optional
         Threads to use; by default those of `fastimg.get_num_threads`. The result does not depend on it.
 

@@ -15,6 +15,7 @@ __all__ = ["conv2d", "conv_transpose2d"]
 _ACTIVATIONS = (None, "relu", "leaky_relu", "prelu")
 _PADDING_MODES = ("zeros", "replicate", "reflect")
 _AXES = ("height", "width")
+_MOST = 1 << 20  # stride, padding, dilation: beyond all use, and products of them stay far from overflow
 
 _Pair = tuple[int, int]
 
@@ -45,7 +46,7 @@ def conv2d(
     weight : array of float32, shape (O, C / groups, kernel height, kernel width)
         NumPy array or CPU tensor, whichever kind `x` is.
     bias : array of float32, shape (O,), optional
-    stride, dilation : int or pair of int, at least 1
+    stride, dilation : int or pair of int, from 1 to 1,048,576
         Along the height and the width.
     padding : int, pair of int, "same" or "valid"
         Rows and columns added on both sides. "same" keeps the size of the image and needs a stride of 1; where it has
@@ -154,7 +155,7 @@ def conv_transpose2d(
     weight : array of float32, shape (C, O / groups, kernel height, kernel width)
         NumPy array or CPU tensor, whichever kind `x` is.
     bias : array of float32, shape (O,), optional
-    stride, dilation : int or pair of int, at least 1
+    stride, dilation : int or pair of int, from 1 to 1,048,576
         Along the height and the width.
     padding : int or pair of int
         Rows and columns cut off the result on all sides.
@@ -257,13 +258,11 @@ def _batch(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _pair(value: Any, name: str, at_least: int) -> _Pair:
     """An int, or a pair of them, as a pair."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != 2:
-            raise ValueError(f"{name} must be an integer or a pair of integers, got {value!r}")
-        first, second = (_checks.integer(item, name, at_least=at_least) for item in value)
-        return first, second
-    number = _checks.integer(value, name, at_least=at_least)
-    return number, number
+    pair = tuple(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1 else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an integer or a pair of integers, got {value!r}")
+    first, second = (_checks.integer(item, name, at_least=at_least, at_most=_MOST) for item in pair)
+    return first, second
 
 
 def _padding(padding: Any, kernel: Sequence[int], stride: _Pair, dilation: _Pair) -> tuple[_Pair, _Pair]:
@@ -333,9 +332,11 @@ def _constants(
         if activation == "prelu":
             raise ValueError("slope must be given for activation 'prelu'")
         slope = 0.01
-    if isinstance(slope, int | float):
-        return bias, np.full(outputs, _checks.real(slope, "slope"), np.float32)
+    if not hasattr(slope, "shape"):
+        slope = np.array(_checks.real(slope, "slope"))
     slopes = arrays.take(slope, "slope", dtypes=[np.float32, np.float64]).data
+    if not (np.abs(slopes) <= np.finfo(np.float32).max).all():
+        raise ValueError("slope must be finite in float32, got NaN, infinity or a value beyond")
     if slopes.shape not in ((), (1,), (outputs,)):
         raise ValueError(f"slope must be a number or have shape (1,) or ({outputs},), got {slopes.shape}")
     return bias, np.ascontiguousarray(np.broadcast_to(slopes, outputs), np.float32)

@@ -15,6 +15,7 @@ __all__ = ["rescale", "resize"]
 
 KERNELS = ("nearest", "bilinear", "bicubic", "lanczos", "lanczos2", "lanczos3")
 MODES = ("edge", "symmetric", "reflect")
+_LEAST_SCALE = 1e-4  # that `rescale` takes: the kernel reaches 1 / scale samples however small the image
 
 
 def resize(
@@ -83,14 +84,16 @@ def resize(
     ``k(f * ((i + 0.5) / r - 0.5 - p))`` over their sum, where f = min(r, 1) with anti-aliasing and 1 without. The axis
     that shrinks most comes first, rows if equal.
 
-    uint8, in and out, equals MATLAB's ``imresize`` bit for bit. With ``kernel="bilinear", anti_aliasing=False`` values
-    are those of `skimage.transform.resize` with ``order=1, anti_aliasing=False``; scikit-image's own anti-aliasing
-    (a Gaussian filter before the interpolation) gives other values. With ``kernel="nearest", anti_aliasing=True`` the
-    result is the mean over the area.
+    The defaults are MATLAB's, not those of `skimage.transform.resize` (linear, ``mode="reflect"``, a Gaussian filter
+    before shrinking). uint8, in and out, equals MATLAB's ``imresize`` bit for bit. With ``kernel="bilinear",
+    anti_aliasing=False`` values are those of `skimage.transform.resize` with ``order=1, anti_aliasing=False``;
+    scikit-image's own anti-aliasing gives other values. With ``kernel="nearest", anti_aliasing=True`` the result is the
+    mean over the area.
 
     Arithmetic is in float32, for float64 images and for uint16 with `preserve_range` in float64. Bicubic enlarging
-    takes 8 multiply-adds per output sample; shrinking takes as many per input sample. A NaN or infinity reaches the
-    output samples within the kernel's radius. Scratch is a few hundred kilobytes per thread.
+    takes 8 multiply-adds per output sample; shrinking takes as many per input sample. Scratch is a few hundred
+    kilobytes per thread. Every output sample is a sum over equally many input samples, some of them with weight 0: a
+    NaN or infinity makes NaN of all within the kernel's radius, and of some up to twice as far.
 
     References
     ----------
@@ -138,7 +141,7 @@ def rescale(
     image : array of uint8, uint16, float16, float32 or float64
         Two dimensions, or more with `channel_axis` or `axes` saying which are scaled; any strides.
     scale : float or pair of float
-        Output samples per input sample; a pair is (rows, columns). 0.5 halves the image.
+        Output samples per input sample, from 0.0001 to 10,000; a pair is (rows, columns). 0.5 halves the image.
     order, kernel, anti_aliasing, mode, preserve_range, channel_axis, axes, out, threads
         As in `resize`.
 
@@ -150,7 +153,7 @@ def rescale(
     Raises
     ------
     TypeError, ValueError
-        As `resize`; ValueError also if a scale is not finite and positive, or the image has more than two dimensions
+        As `resize`; ValueError also if a scale is out of its range, or the image has more than two dimensions
         and neither `channel_axis` nor `axes` is given.
 
     See Also
@@ -179,7 +182,7 @@ def rescale(
     pair = (scale, scale) if np.ndim(scale) == 0 else tuple(scale)  # type: ignore[arg-type]
     if len(pair) != 2:
         raise ValueError(f"scale must be a number or two (rows, columns), got {len(pair)}")
-    scales = [_checks.real(value, "scale", above=0) for value in pair]
+    scales = [_checks.real(value, "scale", at_least=_LEAST_SCALE, at_most=1 / _LEAST_SCALE) for value in pair]
     size = [_scaled(source.data.shape[axis], s) for axis, s in zip(rows_and_columns, scales, strict=True)]
     name = _kernel(kernel, order)
     return _resample(source, rows_and_columns, size, scales, name, anti_aliasing, mode, preserve_range, out, threads)

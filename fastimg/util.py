@@ -45,7 +45,8 @@ def random_noise(
     Parameters
     ----------
     image : array of uint8, uint16, float16, float32 or float64
-        Any shape, any strides. A floating image is taken to lie in [0, 1], or in [-1, 1] if any sample is negative.
+        Up to eight dimensions, any strides. A floating image is taken to lie in [0, 1], or in [-1, 1] if any sample is
+        negative.
     mode : {'gaussian', 'localvar', 'poisson', 'salt', 'pepper', 's&p', 'speckle'}
         - 'gaussian': adds normal noise of `mean` and `var`.
         - 'localvar': adds normal noise whose variance at each sample `local_vars` gives.
@@ -80,14 +81,15 @@ def random_noise(
         to even, and `mean`, `var` and `local_vars` of additive noise are in the units of the image. Floating images
         keep their dtype and range always.
     out : array of the kind of `image`, optional
-        Where the result goes. Must not overlap `image`.
+        Where the result goes. Must not overlap `image` or `local_vars`.
     threads : int, optional
         Threads to use; by default those of `fastimg.get_num_threads`. The result does not depend on it.
 
     Returns
     -------
     array of the kind of `image`
-        A sample that is NaN stays so where it is not replaced.
+        A sample that is NaN stays so where it is not replaced, and concerns no other. An infinity does not either, but
+        in mode 'poisson' of an image with negative samples, where it leaves nothing but NaN.
 
     Raises
     ------
@@ -144,7 +146,7 @@ def random_noise(
     axis = _checks.axis(channel_axis, "channel_axis", data.ndim)
     whole = float(np.iinfo(data.dtype).max) if data.dtype.kind == "u" else 1.0
     high = whole if keep else 1.0
-    low = -high if data.dtype.kind == "f" and data.min() < 0 else 0.0
+    low = -high if data.dtype.kind == "f" and np.fmin.reduce(data, axis=None) < 0 else 0.0
     variances = np.ones((), np.float32)
 
     options: dict[str, Any]
@@ -166,6 +168,8 @@ def random_noise(
 
     key = _key(rng)
     result = source.result(data.shape, [data.dtype if keep or data.dtype.kind == "f" else np.float32], out)
+    if arrays.overlap(result.data, variances):
+        raise ValueError("out must not overlap local_vars")
     source.backend.random_noise(
         _channels_last(data, axis),
         _channels_last(np.broadcast_to(variances, data.shape), axis),
@@ -183,9 +187,10 @@ def random_noise(
 
 
 def _variances(local_vars: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if not isinstance(local_vars, float | int):
-        local_vars = arrays.take(local_vars, "local_vars").data
-    values = np.asarray(local_vars, np.float32)
+    if hasattr(local_vars, "__len__"):
+        values = np.asarray(arrays.take(local_vars, "local_vars").data, np.float32)
+    else:
+        values = np.asarray(_checks.real(local_vars, "local_vars"), np.float32)
     try:
         np.broadcast_to(values, shape)
     except ValueError:
@@ -200,7 +205,7 @@ def _poisson(data: NDArray[Any], whole: float, high: float, low: float) -> dict[
     levels = 2.0 ** math.ceil(math.log2(len(np.unique(data))))
     if low == 0:
         return {"rate_factor": levels / whole, "count_factor": high / levels}
-    lowest, span = float(data.min()), float(data.max()) + 1.0
+    lowest, span = float(np.fmin.reduce(data, axis=None)), float(np.fmax.reduce(data, axis=None)) + 1.0
     if lowest < -1:
         raise ValueError(f"image must not go below -1 in mode 'poisson', got a minimum of {lowest:g}")
     rate = levels / span if span > 0 else 0.0

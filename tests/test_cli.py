@@ -175,6 +175,19 @@ def test_upscale(tmp_path: Path, run: Run, shape: tuple[int, ...], scale: int) -
     assert back.shape == (12 * scale, 10 * scale, *shape[2:])
 
 
+def test_upscale_by_each_model(tmp_path: Path, run: Run, rng: np.random.Generator) -> None:
+    write_image(tmp_path / "in.png", picture((8, 9)))
+    weights = tmp_path / "srcnn.safetensors"
+    shapes = [(64, 1, 9, 9), (32, 64, 1, 1), (1, 32, 5, 5)]
+    models.SRCNN(
+        [models.Conv2d(rng.normal(0, 0.01, s), np.zeros(s[0]), padding=s[-1] // 2, name=str(s)) for s in shapes], 3
+    ).save(weights)
+    command = ("upscale", "--model", "srcnn")
+    assert run(*command, "--weights", weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
+    assert read_image(tmp_path / "out.png")[0].shape == (24, 27)
+    refused(run(*command, tmp_path / "in.png", tmp_path / "b.png"), "no weights of SRCNN for scale 2 come with fastimg")
+
+
 def test_upscale_with_weights_of_ones_own(tmp_path: Path, run: Run) -> None:
     models.FSRCNN.from_pretrained(3).save(tmp_path / "mine.safetensors")
     write_image(tmp_path / "in.png", picture((8, 9)))
@@ -359,13 +372,13 @@ def test_no_images_there(folder: Path, tmp_path: Path, run: Run) -> None:
         (["denoise", "--patch-size", "4", "a.png", "b.png"], "argument --patch-size: must be odd, got 4"),
         (
             ["denoise", "--patch-distance", "0", "a.png", "b.png"],
-            "argument --patch-distance: must be in 1..1000, got 0",
+            "argument --patch-distance: must be in 1..255, got 0",
         ),
         (["blur", "--sigma", "inf", "a.png", "b.png"], "argument --sigma: must be finite, got inf"),
         (["blur", "--truncate", "0", "a.png", "b.png"], "argument --truncate: must be > 0, got 0"),
         (["blur", "--mode", "mirrored", "a.png", "b.png"], "argument --mode: invalid choice: 'mirrored'"),
         (["blur", "--quality", "101", "a.png", "b.png"], "argument --quality: must be in 1..100, got 101"),
-        (["blur", "--threads", "0", "a.png", "b.png"], "argument --threads: must be >= 1, got 0"),
+        (["blur", "--threads", "0", "a.png", "b.png"], "argument --threads: must be in 1..1024, got 0"),
         (["blur", "--threads", "two", "a.png", "b.png"], "argument --threads: must be a whole number, got two"),
         (["blur", "--overwrite", "--skip-existing", "a.png", "b.png"], "not allowed with argument"),
         (["upscale", "--scale", "5", "a.png", "b.png"], "argument --scale: invalid choice: 5"),

@@ -91,6 +91,16 @@ def test_kernel_larger_than_the_image(target, rng):
     check(normal(rng, 1, 2, 3, 4), normal(rng, 3, 2, 11, 9), padding=(9, 12), padding_mode="replicate")
 
 
+@pytest.mark.parametrize("outputs", [1, 6])
+def test_steps_beyond_the_kernel(target, rng, outputs):
+    """Rows and columns that no weight reads, and strides and dilations larger than the image."""
+    x = normal(rng, 1, 5, 41, 67)
+    for kernel in ((1, 1), (3, 2)):
+        weight = normal(rng, outputs, 5, *kernel)
+        for geometry in ((9, 0), ((1, 1000), 0), ((100, 7), 3), (2**20, 1), (4, 12, (12, 9)), (1, 60, (60, 50))):
+            check(x, weight, None, *geometry)
+
+
 @pytest.mark.parametrize("multiplier", [1, 2, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_depthwise(target, rng, multiplier, stride):
@@ -245,6 +255,10 @@ W = np.zeros((6, 4, 3, 3), np.float32)
             {"stride": (1, 1, 1)},
         ),
         (TypeError, "stride must be an integer, got 1.5", (X, W), {"stride": 1.5}),
+        (TypeError, "stride must be an integer, got b'..01..01'", (X, W), {"stride": b"\1\1"}),
+        (ValueError, "stride must be at most 1048576, got 1152921504606846976", (X, W), {"stride": 2**60}),
+        (ValueError, "padding must be at most 1048576, got 2147483648", (X, W), {"padding": 2**31}),
+        (ValueError, "dilation must be at most 1048576, got 1000000", (X, W), {"dilation": (1, 10**30)}),
         (ValueError, "padding must be at least 0, got -1", (X, W), {"padding": (0, -1)}),
         (ValueError, "padding must be one of 'same', 'valid', got 'full'", (X, W), {"padding": "full"}),
         (
@@ -272,6 +286,9 @@ W = np.zeros((6, 4, 3, 3), np.float32)
             {"activation": "prelu", "slope": np.zeros(4)},
         ),
         (ValueError, "slope must be finite, got nan", (X, W), {"activation": "prelu", "slope": float("nan")}),
+        (ValueError, "slope must be finite in float32", (X, W), {"activation": "prelu", "slope": np.array([np.nan])}),
+        (ValueError, "slope must be finite in float32", (X, W), {"activation": "prelu", "slope": np.float64(1e300)}),
+        (TypeError, "slope must be a number, got True", (X, W), {"activation": "prelu", "slope": True}),
         (
             ValueError,
             r"out must have shape \(1, 6, 6, 7\), got \(1, 6, 8, 9\)",

@@ -67,6 +67,15 @@ def test_any_arguments(call, target, threads):
         _fastimg_cpu.select_target(before)
 
 
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_strides_beyond_the_output(target, rng, outputs):
+    for size in ((1, 1), (1, 30), (7, 1)):
+        x, weight = normal(rng, 1, 3, *size), normal(rng, 3, outputs, 4, 3)
+        for stride in (50, (3, 200), (2**20, 2)):
+            stride = tuple(s if n == 1 else 2 for s, n in zip(np.broadcast_to(stride, 2).tolist(), size, strict=True))
+            check(x, weight, None, stride, (1, 0))
+
+
 @pytest.mark.parametrize("geometry", [(2, 4, 1), (3, 3, 0), (4, 4, 3)], ids=["x2", "x3", "x4"])
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -368,9 +369,48 @@ def test_bad_image(tmp_path: Path, image: Any, error: type[Exception], message: 
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quality": "a"}, "quality must be an integer, got 'a'"),
+        ({"quality": True}, "quality must be an integer, got True"),
+        ({"metadata": "x"}, "metadata must be what read_image gave, or None, got 'x'"),
+        ({"overwrite": "no"}, "overwrite must be True or False, got 'no'"),
+    ],
+)
+def test_arguments_of_the_wrong_type(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        write_image(tmp_path / "a.jpg", smooth((8, 8)), **arguments)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("dtype", "ending"), [(">u2", "png"), (">f4", "tif"), ("<u2", "png")])
+def test_either_byte_order(tmp_path: Path, dtype: str, ending: str) -> None:
+    image = np.array([[0, 1, 258], [3157, 6315, 65535]], dtype)
+    write_image(tmp_path / f"a.{ending}", image)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{ending}")[0], image)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageFileError, match="a.png: not a regular file"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_full_disk_is_told_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(image_files, "open", full, raising=False)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write_image(tmp_path / "a.png", smooth((8, 8)))
+    assert error.value.filename == str(tmp_path / "a.png")
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("quality", [0, 101, -5])
 def test_bad_quality(tmp_path: Path, quality: int) -> None:
-    with pytest.raises(ValueError, match=f"quality must be in 1..100, got {quality}"):
+    with pytest.raises(ValueError, match=f"quality must be at (least 1|most 100), got {quality}"):
         write_image(tmp_path / "a.jpg", smooth((8, 8)), quality=quality)
 
 

@@ -160,7 +160,7 @@ def test_networks_name_what_does_not_fit(rng):
         Network([])
     with pytest.raises(TypeError, match="got str"):
         Network(["conv"])
-    with pytest.raises(ValueError, match="factor and channels must be >= 1"):
+    with pytest.raises(ValueError, match="layer 'pixel_shuffle': factor must be at least 1, got 0"):
         PixelShuffle(0)
     network = Network([replace(three, padding=0)])
     with pytest.raises(ValueError, match="x must have 1 channels"):

@@ -52,6 +52,14 @@ def test_nan_is_kept():
     assert math.isnan(metrics.peak_signal_noise_ratio(image, np.zeros((5, 6))))
 
 
+def test_errors_beyond_all_measure():
+    zeros = np.zeros((3, 4))
+    assert metrics.peak_signal_noise_ratio(zeros, np.full((3, 4), np.inf), data_range=1) == -math.inf
+    assert metrics.peak_signal_noise_ratio(zeros, np.full((3, 4), 1e200), data_range=1) == -math.inf
+    assert metrics.peak_signal_noise_ratio(zeros, np.ones((3, 4)), data_range=1e200) == pytest.approx(4000)
+    assert metrics.peak_signal_noise_ratio(zeros, np.ones((3, 4)), data_range=1e-200) == pytest.approx(-4000)
+
+
 def test_range_of_the_dtype_of_the_first(rng):
     a, b = random_image(rng, (9, 9), "uint8"), random_image(rng, (9, 9), "uint16")
     with pytest.warns(UserWarning, match="the images differ in dtype: data_range is that of image_true"):

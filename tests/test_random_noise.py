@@ -267,6 +267,15 @@ def test_all_or_none():
     np.testing.assert_array_equal(util.random_noise(image, "gaussian", 1, var=0), image)
 
 
+@pytest.mark.parametrize("mode", ["gaussian", "poisson"])
+def test_a_nan_concerns_no_other_sample(mode):
+    image = np.array([[np.nan, -0.5, 0.5, 0.25]])
+    result = util.random_noise(image, mode, rng=3)
+    assert np.isnan(result[0, 0])
+    assert np.isfinite(result[0, 1:]).all()
+    assert util.random_noise(image, var=0, rng=0)[0, 1] == -0.5
+
+
 def test_torch_tensors(rng):
     torch = pytest.importorskip("torch")
     image = random_image(rng, (20, 30), "float32")
@@ -281,6 +290,9 @@ def test_torch_tensors(rng):
         ({"mode": "rain"}, ValueError, "mode must be one of 'gaussian', .*, got 'rain'"),
         ({"mode": 3}, ValueError, "mode must be one of .*, got 3"),
         ({"var": -1.0}, ValueError, "var must be at least 0, got -1"),
+        ({"var": True}, TypeError, "var must be a number, got True"),
+        ({"mode": "localvar", "local_vars": True}, TypeError, "local_vars must be a number, got True"),
+        ({"mode": "localvar", "local_vars": 10**400}, ValueError, "local_vars must be finite, got inf"),
         ({"var": float("nan")}, ValueError, "var must be finite, got nan"),
         ({"mean": "a"}, TypeError, "mean must be a number, got 'a'"),
         ({"amount": 0.1}, ValueError, "amount has no meaning in mode 'gaussian'"),
@@ -316,3 +328,7 @@ def test_bad_images():
     image = np.zeros((4, 4))
     with pytest.raises(ValueError, match="out must not overlap image"):
         util.random_noise(image, out=image)
+    variances = np.ones((5, 4), np.float32)
+    with pytest.raises(ValueError, match="out must not overlap local_vars"):
+        util.random_noise(image.astype("f"), "localvar", local_vars=variances[1:], out=variances[:4])
+    np.testing.assert_array_equal(variances, 1)

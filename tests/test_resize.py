@@ -251,10 +251,34 @@ def test_bad_images():
         transform.resize(image, (4, 4), out=image[:4, :4])
 
 
+def test_results_beyond_all_memory():
+    for size in ((10**30, 3), (2**40, 2**40)):
+        with pytest.raises(MemoryError, match=r"no room for a result of shape .* and dtype float32"):
+            transform.resize(np.zeros((8, 9), np.float32), size)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("n", "size"), [(12, 24), (12, 18), (4, 34), (30, 7)])
+def test_nan_reaches_twice_the_radius_at_most(target, kernel, n, size):
+    radius = {"nearest": 0.5, "bilinear": 1, "lanczos": 3, "lanczos3": 3}.get(kernel, 2) * max(1, n / size)
+    position = (np.arange(size) + 0.5) * n / size - 0.5
+    for place in range(n):
+        line = np.ones((1, n), np.float32)
+        line[0, place] = np.nan
+        spoilt = np.isnan(transform.resize(line, (1, size), kernel=kernel, anti_aliasing=True))[0]
+        distance = np.abs(position - place)
+        assert not spoilt[distance > 2 * radius].any()
+        assert spoilt[distance < 0.45 * radius].all()
+
+
 def test_bad_scales():
     image = np.zeros((8, 9), np.float32)
-    with pytest.raises(ValueError, match="scale must be above 0, got 0"):
+    with pytest.raises(ValueError, match="scale must be at least 0.0001, got 0"):
         transform.rescale(image, 0)
+    with pytest.raises(ValueError, match="scale must be at least 0.0001, got 1e-300"):
+        transform.rescale(image, 1e-300)
+    with pytest.raises(ValueError, match="scale must be at most 10000, got 1e\\+308"):
+        transform.rescale(image, 1e308)
     with pytest.raises(ValueError, match="scale must be finite, got nan"):
         transform.rescale(image, (1, np.nan))
     with pytest.raises(ValueError, match=r"scale must be a number or two \(rows, columns\), got 3"):

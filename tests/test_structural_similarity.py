@@ -168,6 +168,7 @@ def test_range_of_integers(rng):
         ({"sigma": -1}, ValueError, "sigma must be at least 0, got -1"),
         ({"K1": -0.1}, ValueError, "K1 must be at least 0, got -0.1"),
         ({"K2": float("nan")}, ValueError, "K2 must be finite, got nan"),
+        ({"sigma": 1e300, "gaussian_weights": True}, ValueError, "win_size must not exceed the image"),
         ({"gradient": True}, ValueError, "gradient must be False"),
         ({"full": 1}, TypeError, "full must be True or False, got 1"),
         ({"channel_axis": 2}, ValueError, "channel_axis must be None or between -2 and 1"),

@@ -13,6 +13,7 @@ pytest.importorskip("tqdm")
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from fastimg import models  # noqa: E402
+from fastimg.cli import main  # noqa: E402
 from fastimg.cli import train as train_command  # noqa: E402
 from fastimg.training import Settings, run, train  # noqa: E402
 from fastimg.training.data import load_pairs, make_pair, read_luma  # noqa: E402
@@ -207,11 +208,20 @@ def test_command(photographs, tmp_path, capsys):
         ({"mse_share": 1.5}, "mse_share must be at most 1, got 1.5"),
         ({"averaging": -0.1}, "averaging must be at least 0, got -0.1"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 2**31}, "seed must be at most 2147483647, got 2147483648"),
     ],
 )
 def test_wrong_settings(wrong, message):
     with pytest.raises(ValueError, match=message):
         Settings(**wrong)
+
+
+def test_wrong_settings_are_wrong_usage(tmp_path, capsys):
+    output = tmp_path / "x2.safetensors"
+    arguments = ["train", "fsrcnn", "--scale", "2", "--data", str(tmp_path), "--output", str(output)]
+    assert main([*arguments, "--seed", "-1"]) == 2
+    assert capsys.readouterr().err == "fastimg: --seed must be at least 0, got -1\n"
+    assert not output.exists()
 
 
 def test_divergence_is_reported(photographs, tmp_path):

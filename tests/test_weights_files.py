@@ -277,6 +277,13 @@ def test_saving_is_all_or_nothing(tmp_path, rng, monkeypatch):
     assert (tmp_path / "saved.safetensors").read_bytes() == b"before"
 
 
+def test_a_description_nested_without_end(tmp_path, rng):
+    path = tmp_path / "w.safetensors"
+    write_safetensors(path, {"a.weight": np.zeros((1, 1, 1, 1), np.float32)}, {"layers": "[" * 100_000})
+    with pytest.raises(ValueError, match="metadata 'layers' is not a description of layers"):
+        models.SuperResolution.from_file(path)
+
+
 def test_layers_of_one_name_are_not_saved(tmp_path):
     layer = models.Conv2d(np.ones((1, 1, 1, 1)), name="a")
     with pytest.raises(ValueError, match="different names"):

@@ -36,8 +36,7 @@ Pattern pattern_of(const std::vector<CellPlace>& outputs, const ConvolutionArgum
 
 // Few channels: blocks of places in the cell, channel by channel. The phases of one pixel read mostly the same input.
 void add_place_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
-    const ptrdiff_t phases = a.stride[0] * a.stride[1];
-    const ptrdiff_t rows = std::max<ptrdiff_t>(1, kBlockOutputs / phases);
+    const ptrdiff_t rows = std::max<ptrdiff_t>(1, kBlockOutputs / (layer.cell[0] * layer.cell[1]));
     layer.cell[0] *= rows;
     layer.step[0] = rows;
     ptrdiff_t place = 0;
@@ -52,8 +51,8 @@ void add_place_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff
 
 // Many channels: blocks of channels, phase by phase; within a phase every tap feeds all of them.
 void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
-    for (ptrdiff_t row = 0; row < a.stride[0]; ++row) {
-        for (ptrdiff_t column = 0; column < a.stride[1]; ++column) {
+    for (ptrdiff_t row = 0; row < layer.cell[0]; ++row) {
+        for (ptrdiff_t column = 0; column < layer.cell[1]; ++column) {
             ptrdiff_t channel = 0, previous = 0;
             for (const ptrdiff_t size : even_parts(layer.outputs, kBlockOutputs)) {
                 if (size != previous)
@@ -74,7 +73,7 @@ void conv_transpose2d(const Array& x, const Array& weight, const ConvolutionArgu
                       int threads) {
     const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
     Convolution layer{};
-    layer.cell = arguments.stride;
+    for (size_t axis = 0; axis < 2; ++axis) layer.cell[axis] = std::min(arguments.stride[axis], out.shape[2 + axis]);
     layer.step = {1, 1};
     layer.inputs = weight.shape[0] / arguments.groups;
     layer.outputs = weight.shape[1];

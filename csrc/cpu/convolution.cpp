@@ -13,7 +13,7 @@
 namespace fastimg {
 
 std::vector<ptrdiff_t> even_parts(ptrdiff_t n, ptrdiff_t most) {
-    const ptrdiff_t count = (n + most - 1) / most;
+    const ptrdiff_t count = divide_up(n, most);
     std::vector<ptrdiff_t> parts(static_cast<size_t>(count));
     for (ptrdiff_t i = 0; i < count; ++i) parts[size_t(i)] = n / count + (i < n % count);
     return parts;

@@ -4,7 +4,7 @@
 // j * cell[1] + column) and reads the input around (i * step[0], j * step[1]):
 //
 //   convolution              cell (1, 1), step = stride
-//   transposed convolution   cell = stride, step (1, 1): each output of a cell is one phase of the stride and is an
+//   transposed convolution   cell = stride (or all the output, if that is less), step (1, 1): each output of a cell is one phase of the stride and is an
 //                            ordinary convolution of the input with every stride-th weight; no zero is ever inserted
 //   one output channel       cells of several rows, so that a loaded input serves several outputs all the same
 //
@@ -16,6 +16,7 @@
 // thread or the vector width it is computed in.
 #pragma once
 
+#include "support/border.hpp"
 #include "support/view.hpp"
 
 #include <array>
@@ -25,8 +26,7 @@
 
 namespace fastimg {
 
-enum class Border { zeros, replicate, reflect };  // what stands outside the image
-enum class Activation { none, relu, slope };      // slope: x > 0 ? x : slope * x
+enum class Activation { none, relu, slope };  // slope: x > 0 ? x : slope * x
 
 // The arguments of conv2d and conv_transpose2d that are not arrays of images: [0] along rows, [1] along columns.
 struct ConvolutionArguments {
@@ -34,7 +34,7 @@ struct ConvolutionArguments {
     std::array<ptrdiff_t, 2> padding;  // before the first row and column; the output's shape tells the rest
     std::array<ptrdiff_t, 2> dilation;
     ptrdiff_t groups;
-    Border border;
+    BorderMode border;
     Activation activation;
     const float* bias;   // (output channels), or null
     const float* slope;  // (output channels), or null
@@ -71,7 +71,7 @@ struct Convolution {
     ptrdiff_t groups, inputs, outputs;  // channels per group
     std::vector<Pattern> patterns;
     std::vector<Block> blocks;  // of one group
-    Border border;
+    BorderMode border;
     Activation activation;
     std::vector<float> weights;  // [group][block][tap in its order][output that takes part]
     std::vector<float> bias;     // [group][block][kBlockOutputs]

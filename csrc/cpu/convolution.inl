@@ -8,7 +8,8 @@
 //
 // Tile. Everything irregular happens when a tile is staged: borders, strides of the input's memory, and the stride of
 // the convolution, whose columns are sorted by remainder so that every tap of every column step reads side by side.
-// A tile of all input channels with its halo takes at most kTileBytes, so that it stays in L2 with the weights; its
+// A tile of all input channels with its halo takes kTileBytes, so that it stays in L2 with the weights, unless a
+// single row of cells with its halo takes more (very many channels, a very large dilation); its
 // columns are walked in register blocks, whose input (channels × kernel rows × V vectors) stays in L1 for all outputs.
 //
 // Limits. Arithmetic: multiply-adds / (lanes × FMA units) cycles a core. Memory: input + output once, when a tile's
@@ -145,7 +146,23 @@ RunBlock run_block_of(size_t outputs, ptrdiff_t vectors) {
 constexpr ptrdiff_t kTileBytes = 256 << 10;
 constexpr ptrdiff_t kWantedTasks = 16;
 
-inline ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+// The rows that lie between the first and the last that `rows` cells read.
+inline ptrdiff_t staged_rows(const Convolution& layer, ptrdiff_t rows) {
+    return (rows - 1) * layer.step[0] + layer.reach[0] + 1;
+}
+
+// The remainders by the step that the columns of taps have.
+inline ptrdiff_t column_phases(const Convolution& layer) { return std::min(layer.step[1], layer.reach[1] + 1); }
+
+// Which of its staged rows a tile of `rows` rows of cells reads: not all, if step or dilation go beyond the kernel.
+inline std::vector<bool> rows_read(const Convolution& layer, ptrdiff_t rows) {
+    std::vector<bool> is_read(size_t(staged_rows(layer, rows)));
+    for (const Pattern& pattern : layer.patterns)
+        for (const Tap& tap : pattern.taps)
+            for (ptrdiff_t row = 0; row < rows; ++row)
+                is_read[size_t(row * layer.step[0] + tap.row - layer.first[0])] = true;
+    return is_read;
+}
 
 // How the cells are cut into tiles, and where in a staged tile an input sample lies:
 // ((channel, row, remainder of its column by the step, column / step)).
@@ -161,10 +178,10 @@ inline Tiling tiling_of(const Convolution& layer, ptrdiff_t rows, ptrdiff_t colu
     t.columns = columns;
     t.tiles[0] = divide_up(cells[0], rows);
     t.tiles[1] = divide_up(cells[1], columns);
-    t.phase_stride = divide_up(columns, kLanes) * kLanes + divide_up(layer.reach[1] / layer.step[1], 4) * 4;
-    t.row_stride = t.phase_stride * layer.step[1];
+    t.phase_stride = round_up(columns, kLanes) + round_up(layer.reach[1] / layer.step[1], 4);
+    t.row_stride = t.phase_stride * column_phases(layer);
     // An odd number of cache lines between channels, so that they do not all fall into one cache set.
-    t.channel_stride = (((rows - 1) * layer.step[0] + layer.reach[0] + 1) * t.row_stride / 16 | 1) * 16 + 16;
+    t.channel_stride = (divide_up(staged_rows(layer, rows) * t.row_stride, 16) | 1) * 16;
     return t;
 }
 
@@ -176,29 +193,21 @@ inline Tiling choose_tiling(const Convolution& layer, const ptrdiff_t (&cells)[2
     Tiling best{};
     double least = 0;
     for (ptrdiff_t parts = 1;; ++parts) {
-        const ptrdiff_t width = divide_up(divide_up(cells[1], parts), block_columns) * block_columns;
+        const ptrdiff_t width = round_up(divide_up(cells[1], parts), block_columns);
         const ptrdiff_t columns = std::min(width, cells[1]);
         const ptrdiff_t row_floats = tiling_of(layer, 1, columns, cells).row_stride * layer.inputs;
         const ptrdiff_t out_floats = layer.outputs * layer.cell[0] * layer.cell[1] * columns;
         const ptrdiff_t room = kTileBytes / 4 - (layer.reach[0] + 1 - layer.step[0]) * row_floats;
         const ptrdiff_t rows = std::clamp<ptrdiff_t>(room / (layer.step[0] * row_floats + out_floats), 1, cells[0]);
         const Tiling tiling = tiling_of(layer, rows, columns, cells);
-        const double staged_rows = double((rows - 1) * layer.step[0] + layer.reach[0] + 1);
-        const double cost = staged_rows * double(tiling.row_stride + kRowCost) / double(rows * columns);
+        const double cost =
+            double(staged_rows(layer, rows)) * double(tiling.row_stride + kRowCost) / double(rows * columns);
         if (parts == 1 || cost < least) {
             best = tiling;
             least = cost;
         }
         if (width <= block_columns) return best;
     }
-}
-
-// Where the sample at `index` is found in an axis of `length`: -1 for a zero.
-inline ptrdiff_t inside(ptrdiff_t index, ptrdiff_t length, Border border) {
-    if (index >= 0 && index < length) return index;
-    if (border == Border::zeros) return -1;
-    if (border == Border::replicate) return index < 0 ? 0 : length - 1;
-    return mirrored_index(index, length);
 }
 
 // Samples first, first + step, ... of a row: those in [begin, end) lie inside the image.
@@ -222,9 +231,10 @@ inline void copy_row(float* to, const float* from, ptrdiff_t n) {
     store(to + n - kLanes, load(from + n - kLanes));
 }
 
-inline void stage_row(float* to, const Span& span, const float* row, ptrdiff_t width, ptrdiff_t stride, Border border) {
+inline void stage_row(float* to, const Span& span, const float* row, ptrdiff_t width, ptrdiff_t stride,
+                      BorderMode border) {
     const auto outside = [&](ptrdiff_t i) {
-        const ptrdiff_t column = inside(span.first + i * span.step, width, border);
+        const ptrdiff_t column = border_index(span.first + i * span.step, width, border);
         return column < 0 ? 0.0f : row[column * stride];
     };
     for (ptrdiff_t i = 0; i < span.begin; ++i) to[i] = outside(i);
@@ -234,29 +244,6 @@ inline void stage_row(float* to, const Span& span, const float* row, ptrdiff_t w
     else
         for (ptrdiff_t i = 0; i < span.end - span.begin; ++i) to[span.begin + i] = from[i * stride * span.step];
     for (ptrdiff_t i = span.end; i < span.count; ++i) to[i] = outside(i);
-}
-
-// The samples that `rows` × `columns` cells from (row, column) on read, of a group's channels from `channel` on.
-inline void stage_tile(float* tile, const Tiling& tiling, const Convolution& layer, const View<float, 4>& x,
-                       ptrdiff_t image, ptrdiff_t channel, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
-                       ptrdiff_t columns) {
-    const ptrdiff_t first_row = row * layer.step[0] + layer.first[0];
-    const ptrdiff_t staged_rows = (rows - 1) * layer.step[0] + layer.reach[0] + 1;
-    for (ptrdiff_t phase = 0; phase < std::min(layer.step[1], layer.reach[1] + 1); ++phase) {
-        const Span span = span_of(column * layer.step[1] + layer.first[1] + phase, layer.step[1],
-                                  columns + (layer.reach[1] - phase) / layer.step[1], x.shape[3]);
-        for (ptrdiff_t c = 0; c < layer.inputs; ++c) {
-            for (ptrdiff_t i = 0; i < staged_rows; ++i) {
-                float* const to =
-                    tile + c * tiling.channel_stride + i * tiling.row_stride + phase * tiling.phase_stride;
-                const ptrdiff_t source = inside(first_row + i, x.shape[2], layer.border);
-                if (source < 0)
-                    std::fill_n(to, span.count, 0.0f);
-                else
-                    stage_row(to, span, x.at(image, channel + c, source), x.shape[3], x.stride[3], layer.border);
-            }
-        }
-    }
 }
 
 // ---- programs -----------------------------------------------------------------------------------------------------
@@ -302,6 +289,7 @@ public:
             const ptrdiff_t rows = divide_up(cells_[0], std::min(wanted, cells_[0]));
             tiling_ = tiling_of(layer, rows, tiling_.columns, cells_);
         }
+        is_read_ = rows_read(layer, tiling_.rows);
         const ptrdiff_t tasks = planes * tiling_.tiles[0] * tiling_.tiles[1];
         const ptrdiff_t blocks = ptrdiff_t(layer.blocks.size());
         shares_ = std::clamp<ptrdiff_t>(kWantedTasks / std::max<ptrdiff_t>(tasks, 1), 1, divide_up(blocks, 4));
@@ -358,7 +346,7 @@ private:
 
         const ptrdiff_t rows = std::min(tiling_.rows, cells_[0] - row);
         const ptrdiff_t columns = std::min(tiling_.columns, cells_[1] - column);
-        stage_tile(tile, tiling_, layer_, x_, image, group * layer_.inputs, row, column, rows, columns);
+        stage_tile(tile, image, group * layer_.inputs, row, column, rows, columns);
 
         const ptrdiff_t blocks = ptrdiff_t(layer_.blocks.size());
         const PlacedBlock* const first = blocks_.data() + group * blocks + share * blocks / shares_;
@@ -377,6 +365,29 @@ private:
                     run_placed(*block, in, out, vectors, count, rows_left, columns_left);
             }
             vector += vectors;
+        }
+    }
+
+    // The samples that `rows` × `columns` cells from (row, column) on read, of a group's channels from `channel` on.
+    void stage_tile(float* tile, ptrdiff_t image, ptrdiff_t channel, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
+                    ptrdiff_t columns) const {
+        const ptrdiff_t first_row = row * layer_.step[0] + layer_.first[0];
+        for (ptrdiff_t phase = 0; phase < column_phases(layer_); ++phase) {
+            const Span span = span_of(column * layer_.step[1] + layer_.first[1] + phase, layer_.step[1],
+                                      columns + (layer_.reach[1] - phase) / layer_.step[1], x_.shape[3]);
+            for (ptrdiff_t c = 0; c < layer_.inputs; ++c) {
+                for (ptrdiff_t i = 0; i < staged_rows(layer_, rows); ++i) {
+                    if (!is_read_[size_t(i)]) continue;
+                    float* const to =
+                        tile + c * tiling_.channel_stride + i * tiling_.row_stride + phase * tiling_.phase_stride;
+                    const ptrdiff_t source = border_index(first_row + i, x_.shape[2], layer_.border);
+                    if (source < 0)
+                        std::fill_n(to, span.count, 0.0f);
+                    else
+                        stage_row(to, span, x_.at(image, channel + c, source), x_.shape[3], x_.stride[3],
+                                  layer_.border);
+                }
+            }
         }
     }
 
@@ -409,7 +420,8 @@ private:
     ptrdiff_t cells_[2];
     ptrdiff_t block_vectors_;
     Tiling tiling_;
-    ptrdiff_t shares_;  // tasks that share a tile, each with some of the blocks
+    std::vector<bool> is_read_;  // by row of a staged tile
+    ptrdiff_t shares_;           // tasks that share a tile, each with some of the blocks
     std::vector<PatternProgram> programs_;
     std::vector<PlacedBlock> blocks_;  // of all groups
 };

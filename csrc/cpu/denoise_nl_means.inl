@@ -22,8 +22,6 @@ constexpr int kTileRows = 96;
 constexpr int kTileColumns = 192;
 constexpr int kGroup = 2;  // so that a group is whole or single
 
-constexpr ptrdiff_t rounded_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // exp(-d * scale) where d = max(0, sum of squares - excess) <= cutoff, else 0 (and 0 where d is NaN). Relative error
 // below 3e-6.
 template <bool Excess>
@@ -41,8 +39,9 @@ struct WeightOfSum {
         power = power * f + 0.240240991f;
         power = power * f + 0.693124175f;
         power = power * f + 1.0f;
-        const Ints bits = (Ints)power + ((Ints)shifted << 23);
-        return (Floats)(bits & (Ints)(d <= cutoff));
+        using Words = VectorOf<uint32_t>::type;  // far beyond the cutoff the sum wraps round
+        const Words bits = (Words)power + ((Words)shifted << 23);
+        return (Floats)(bits & (Words)(d <= cutoff));
     }
 
     float factor, excess, cutoff;
@@ -74,22 +73,25 @@ struct Tile {
 template <int Channels, int Patch>
 class TileDenoiser {
 public:
-    TileDenoiser(const NlMeans& parameters, int channels)
+    // For tiles of up to `rows` × `columns` pixels.
+    TileDenoiser(const NlMeans& parameters, int channels, int rows, int columns)
         : parameters_(parameters),
           channels_(channels),
           patch_(parameters.patch_before + parameters.patch_after + 1),
+          tile_rows_(rows),
+          tile_columns_(columns),
           before_(parameters.distance + parameters.patch_before),
           after_(parameters.distance + parameters.patch_after),
-          source_stride_(rounded_up(before_ + kTileColumns + after_ + 2 * kLanes, kLanes)),
-          source_rows_(before_ + kTileRows + after_ + patch_),
-          stride_(rounded_up(kTileColumns + parameters.distance + patch_ - 1, kLanes)),
-          ring_rows_(rounded_up(parameters.distance + patch_, patch_)),
+          source_stride_(round_up(before_ + columns + after_ + 2 * kLanes, kLanes)),
+          source_rows_(before_ + rows + after_ + patch_),
+          stride_(round_up(columns + parameters.distance + patch_ - 1, kLanes)),
+          ring_rows_(round_up(parameters.distance + patch_, patch_)),
           source_(size_t(channels * source_rows_ * source_stride_)),
           weights_(size_t(kGroup * ring_rows_ * stride_)),
           suffixes_(size_t(kGroup * patch_ * stride_)),
           sums_(size_t((patch_ + 1) * stride_ + patch_ + kLanes)),
           terms_(size_t((patch_ + 1) * stride_ + patch_ + kLanes)),
-          totals_(size_t((channels + 1) * kTileRows * kTileColumns)) {
+          totals_(size_t((channels + 1) * tile_rows_ * tile_columns_)) {
         std::fill_n(source_.data(), channels * source_rows_ * source_stride_, 0.0f);
         std::fill_n(sums_.data(), (patch_ + 1) * stride_ + patch_ + kLanes, 0.0f);
     }
@@ -115,7 +117,9 @@ private:
     float* source_at(int channel, ptrdiff_t row, ptrdiff_t column) {
         return source_.data() + (channel * source_rows_ + before_ + row) * source_stride_ + before_ + column;
     }
-    float* total_at(int channel, ptrdiff_t row) { return totals_.data() + (channel * kTileRows + row) * kTileColumns; }
+    float* total_at(int channel, ptrdiff_t row) {
+        return totals_.data() + (channel * tile_rows_ + row) * tile_columns_;
+    }
     float* weight_total_at(ptrdiff_t row) { return total_at(channels(), row); }
 
     template <class In>
@@ -141,8 +145,8 @@ private:
     void begin_totals(const Tile& tile) {
         for (int row = 0; row < tile.rows; ++row) {
             for (int channel = 0; channel < channels(); ++channel)
-                std::copy_n(source_at(channel, row, 0), kTileColumns, total_at(channel, row));
-            std::fill_n(weight_total_at(row), kTileColumns, 1.0f);
+                std::copy_n(source_at(channel, row, 0), tile_columns_, total_at(channel, row));
+            std::fill_n(weight_total_at(row), tile_columns_, 1.0f);
         }
     }
 
@@ -164,13 +168,13 @@ private:
     template <int Count>
     void visit_offsets(const Offset* group, const Tile& tile) {
         const int dy = group[0].dy;
-        const ptrdiff_t ring_rows = rounded_up(dy + patch(), patch());
+        const ptrdiff_t ring_rows = round_up(dy + patch(), patch());
         Weights w[Count];
         for (int g = 0; g < Count; ++g) {
             const int dx = group[g].dx, left = std::max(dx, 0);
             w[g].left = left;
             w[g].columns = tile.columns + std::abs(dx) + patch() - 1;
-            w[g].stride = rounded_up(w[g].columns, kLanes);
+            w[g].stride = round_up(w[g].columns, kLanes);
             w[g].ring = weights_.data() + g * ring_rows_ * stride_;
             w[g].suffixes = suffixes_.data() + g * patch() * stride_;
             w[g].p = source_at(0, -dy - parameters_.patch_before, -left - parameters_.patch_before);
@@ -323,6 +327,7 @@ private:
 
     const NlMeans parameters_;
     const int channels_, patch_;
+    const ptrdiff_t tile_rows_, tile_columns_;
     const ptrdiff_t before_, after_;  // the margin of the source's copy
     const ptrdiff_t source_stride_, source_rows_;
     const ptrdiff_t stride_, ring_rows_;  // the largest of weights and sums
@@ -331,25 +336,25 @@ private:
     Scratch<float> suffixes_;             // (kGroup, patch_, stride_)
     Scratch<float> sums_;                 // (patch_, stride_) and what a shifted load may read beyond
     Scratch<float> terms_;                // (patch_, stride_)
-    Scratch<float> totals_;               // (channels + 1, kTileRows, kTileColumns): weighted sums, sums of weights
+    Scratch<float> totals_;               // (channels + 1, tile_rows_, tile_columns_): weighted sums, sums of weights
 };
 
 // The size of equal tiles that cover n pixels, at most `largest` each.
 inline int tile_size(ptrdiff_t n, int largest) {
-    const ptrdiff_t count = (n + largest - 1) / largest;
-    return int(std::min<ptrdiff_t>(largest, rounded_up((n + count - 1) / count, 16)));
+    const ptrdiff_t count = divide_up(n, largest);
+    return int(std::min<ptrdiff_t>(largest, round_up(divide_up(n, count), 16)));
 }
 
 template <int Channels, int Patch>
 void denoise_tiles(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
     const ptrdiff_t height = source.shape[0], width = source.shape[1];
     const int tile_rows = tile_size(height, kTileRows), tile_columns = tile_size(width, kTileColumns);
-    const ptrdiff_t across = (width + tile_columns - 1) / tile_columns;
-    const ptrdiff_t down = (height + tile_rows - 1) / tile_rows;
+    const ptrdiff_t across = divide_up(width, tile_columns);
+    const ptrdiff_t down = divide_up(height, tile_rows);
     const auto groups = half_of_offsets(parameters.distance);
     using Denoiser = TileDenoiser<Channels, Patch>;
     parallel_for(
-        across * down, threads, [&] { return Denoiser(parameters, int(source.shape[2])); },
+        across * down, threads, [&] { return Denoiser(parameters, int(source.shape[2]), tile_rows, tile_columns); },
         [&](ptrdiff_t i, Denoiser& denoise) {
             const ptrdiff_t row = i / across * tile_rows, column = i % across * tile_columns;
             denoise(source, result,

@@ -15,13 +15,10 @@
 //
 // Partition and order of summation follow from shapes alone: the result does not depend on the number of threads.
 
+#include "support/arithmetic.inl"
+
 namespace fastimg::FASTIMG_TARGET {
 namespace {
-
-template <class A>
-using Vector = typename VectorOf<A>::type;
-template <class A>
-constexpr int kWidth = kVectorBytes / int(sizeof(A));
 
 template <class A>
 constexpr int kStrip = 4096 / sizeof(A);  // elements of a row that are filtered at a time, at most
@@ -30,6 +27,7 @@ constexpr int kPitch = kStrip<A> + 64 / sizeof(A);  // between rows of the windo
 constexpr int kBlock = 8;                           // distances per pass
 constexpr int kRows = 4;                            // results that share their loads
 constexpr ptrdiff_t kWindowBytes = 300 << 10;       // what the window may take of L2
+constexpr ptrdiff_t kWantedTasks = 8;
 
 // ---- the inner loop -----------------------------------------------------------------------------------------------
 
@@ -142,63 +140,6 @@ void filter(const A* x, ptrdiff_t x_step, A* partial, ptrdiff_t partial_pitch, O
                                           done);
 }
 
-// ---- transposition of one vector's width of rows ------------------------------------------------------------------
-
-template <class A>
-constexpr int kQuad = 16 / int(sizeof(A));  // elements in 16 bytes, the unit within which shuffles are cheap
-
-// Of each 16 bytes of a and b: their lower (or upper) halves interleaved.
-template <int kUpper, class A, int... J>
-Vector<A> interleave(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
-    constexpr int q = kQuad<A>;
-    return __builtin_shufflevector(a, b, (J / q * q + kUpper * q / 2 + J % q / 2 + J % 2 * kWidth<A>)...);
-}
-
-// The even (or odd) 16 bytes of a, then those of b.
-template <int kOdd, class A, int... J>
-Vector<A> every_other(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
-    constexpr int q = kQuad<A>;
-    return __builtin_shufflevector(a, b, ((2 * (J / q) + kOdd) * q + J % q)...);
-}
-
-template <class A>
-void transpose(Vector<A> (&v)[kWidth<A>]) {
-    constexpr int width = kWidth<A>, q = kQuad<A>;
-    constexpr auto all = std::make_integer_sequence<int, width>{};
-    for (int i = 0; i < width; i += q) {
-        if constexpr (q == 4) {
-            const auto a = interleave<0, A>(v[i], v[i + 2], all), b = interleave<0, A>(v[i + 1], v[i + 3], all);
-            const auto c = interleave<1, A>(v[i], v[i + 2], all), d = interleave<1, A>(v[i + 1], v[i + 3], all);
-            v[i] = interleave<0, A>(a, b, all);
-            v[i + 1] = interleave<1, A>(a, b, all);
-            v[i + 2] = interleave<0, A>(c, d, all);
-            v[i + 3] = interleave<1, A>(c, d, all);
-        } else {
-            const auto a = interleave<0, A>(v[i], v[i + 1], all), b = interleave<1, A>(v[i], v[i + 1], all);
-            v[i] = a;
-            v[i + 1] = b;
-        }
-    }
-    if constexpr (width == 2 * q) {
-        for (int i = 0; i < q; ++i) {
-            const auto a = v[i], b = v[i + q];
-            v[i] = every_other<0, A>(a, b, all);
-            v[i + q] = every_other<1, A>(a, b, all);
-        }
-    } else if constexpr (width == 4 * q) {
-        for (int i = 0; i < q; ++i) {
-            const auto a = every_other<0, A>(v[i], v[i + q], all),
-                       b = every_other<0, A>(v[i + 2 * q], v[i + 3 * q], all);
-            const auto c = every_other<1, A>(v[i], v[i + q], all),
-                       d = every_other<1, A>(v[i + 2 * q], v[i + 3 * q], all);
-            v[i] = every_other<0, A>(a, b, all);
-            v[i + q] = every_other<0, A>(c, d, all);
-            v[i + 2 * q] = every_other<1, A>(a, b, all);
-            v[i + 3 * q] = every_other<1, A>(c, d, all);
-        }
-    }
-}
-
 // ---- rows of any element type -------------------------------------------------------------------------------------
 
 inline void load_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
@@ -216,18 +157,7 @@ void store_elements(T* to, const float* from, ptrdiff_t n, ptrdiff_t stride) {
     store_row(to, from, n, stride);
 }
 
-// One vector from elements of any type.
-template <class A, class T>
-Vector<A> load_vector(const T* from) {
-    if constexpr (std::is_same_v<A, float>)
-        return load_floats(from);
-    else
-        return load(from);
-}
-
-constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
 constexpr ptrdiff_t round_down(ptrdiff_t n, ptrdiff_t unit) { return n / unit * unit; }
-constexpr ptrdiff_t ceil_div(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit; }
 
 // ---- the whole image ----------------------------------------------------------------------------------------------
 
@@ -253,10 +183,19 @@ struct Job {
         window_rows = 2 * radius + std::clamp<ptrdiff_t>(2 * radius, 32, 64);
         const ptrdiff_t fitting = round_down(kWindowBytes / ptrdiff_t(sizeof(A)) / window_rows, 64);
         strip = round_down(std::clamp<ptrdiff_t>(fitting, kStrip<A> / 4, kStrip<A>) / layout.channel.n, 8);
-        strip = std::min(strip, round_up(ceil_div(layout.x.n, ceil_div(layout.x.n, strip)), 8));
-        strips = ceil_div(layout.x.n, strip);
-        bands = ceil_div(layout.y.n, std::max<ptrdiff_t>(64, 16 * radius));
+        bands = divide_up(layout.y.n, std::max<ptrdiff_t>(64, 16 * radius));
+        strips = divide_up(layout.x.n, strip);
+        // Work for many threads in a small image too: narrower strips, whose margins are only loaded, then lower bands,
+        // whose margins are filtered along x in vain.
+        const ptrdiff_t narrowest = std::max<ptrdiff_t>(64, 2 * layout.x.radius());
+        const ptrdiff_t lowest = std::max<ptrdiff_t>(32, 4 * radius);
+        strips = std::clamp(wanted(bands), strips, std::max(strips, layout.x.n / narrowest));
+        bands = std::clamp(wanted(strips), bands, std::max(bands, layout.y.n / lowest));
+        strip = std::min(strip, round_up(divide_up(layout.x.n, strips), 8));
+        strips = divide_up(layout.x.n, strip);
     }
+    // Of one kind of parts, to make enough tasks together with `others` of the other.
+    ptrdiff_t wanted(ptrdiff_t others) const { return divide_up(kWantedTasks, layout.batch_count() * others); }
     ptrdiff_t count() const { return layout.batch_count() * bands * strips; }
 };
 
@@ -304,7 +243,7 @@ public:
                 filter_columns(window(y - base), 0, out, layout_.y.out, elements_ / kLanes);
                 if (elements_ % kLanes) filter_columns(window(y - base), elements_ - kLanes, out, layout_.y.out, 1);
             } else {
-                filter_columns(window(y - base), 0, results_.data(), kStrip<A>, ceil_div(elements_, kLanes));
+                filter_columns(window(y - base), 0, results_.data(), kStrip<A>, divide_up(elements_, kLanes));
                 for (ptrdiff_t r = 0; r < rows; ++r)
                     store_pixels(out + r * layout_.y.out, results_.data() + r * kStrip<A>);
             }
@@ -400,7 +339,7 @@ private:
                 const A* const x = transposed_.data() + (c * (columns + 2 * radius_) + radius_) * kLanes;
                 A* const plane = filtered_.data() + c * columns * kLanes;
                 filter<A, kLanes>(x, kRows * kLanes, plane, kLanes, plane, kLanes, kRows * kLanes,
-                                  ceil_div(columns, kRows), job_.x_taps);
+                                  divide_up(columns, kRows), job_.x_taps);
             }
             for (ptrdiff_t i = 0; i < elements_; i += kLanes) {
                 Vector<A> v[kLanes];

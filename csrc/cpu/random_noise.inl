@@ -162,7 +162,7 @@ inline void put_impulses(const Rows<2>& rows, const Array& result, const Noise& 
     const Permutation place(uint64_t(rows.count() * rows.length()), noise.key);
     visit(result.dtype, [&](auto type) {
         using T = typename decltype(type)::type;
-        parallel_for((count + kPerTask - 1) / kPerTask, threads, [&](ptrdiff_t task) {
+        parallel_for(divide_up(count, kPerTask), threads, [&](ptrdiff_t task) {
             for (ptrdiff_t i = task * kPerTask; i < std::min(count, (task + 1) * kPerTask); ++i) {
                 const ptrdiff_t pixel = ptrdiff_t(place(uint64_t(i)));
                 T* to = static_cast<T*>(result.data) + rows.offset(1, pixel / rows.length()) +
@@ -187,11 +187,11 @@ void random_noise_in(const Array& image, const Array& variances, const Array& re
 
     constexpr ptrdiff_t kTask = kNoiseBlock * kNoiseBlocksPerTask;
     parallel_for(
-        (count + kTask - 1) / kTask, threads, [] { return Draws<Real>(); },
+        divide_up(count, kTask), threads, [] { return Draws<Real>(); },
         [&](ptrdiff_t task, Draws<Real>& draws) {
             for (ptrdiff_t block = task * kTask; block < std::min(count, (task + 1) * kTask); block += kNoiseBlock) {
                 const ptrdiff_t end = std::min(count, block + kNoiseBlock);
-                const ptrdiff_t drawn = (end - block + kChunk - 1) / kChunk * kChunk;
+                const ptrdiff_t drawn = round_up(end - block, kChunk);
                 if (normal) fill_normals(draws.normals, block, drawn, noise.key);
                 if (noise.mode == NoiseMode::impulses) fill_words(draws.words, block, drawn, noise.key);
                 for (ptrdiff_t pixel = block, n; pixel < end; pixel += n) {

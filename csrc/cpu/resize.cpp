@@ -49,16 +49,6 @@ double kernel_radius(Interpolation kernel) {
     }
 }
 
-// The sample inside [0, n) that stands at p.
-ptrdiff_t inside(ptrdiff_t p, ptrdiff_t n, Border border) {
-    if (p >= 0 && p < n) return p;
-    if (border == Border::edge || n == 1) return p < 0 ? 0 : n - 1;
-    const ptrdiff_t period = border == Border::symmetric ? 2 * n : 2 * n - 2;
-    p = (p % period + period) % period;
-    if (p < n) return p;
-    return border == Border::symmetric ? period - 1 - p : period - p;
-}
-
 // The weights of one output sample at `u`: of the input samples from `first` on, none of them 0 at either end.
 struct Window {
     ptrdiff_t first;
@@ -74,7 +64,7 @@ Window window_at(double u, double radius, double f, ptrdiff_t length, const Resa
     for (ptrdiff_t p = left; p <= right; ++p) {
         const double value = kernel_value(r.kernel, f * (u - double(p)));
         if (value == 0) continue;
-        samples.emplace_back(inside(p, length, r.border), value);
+        samples.emplace_back(border_index(p, length, r.border), value);
         window.first = std::min(window.first, samples.back().first);
         last = std::max(last, samples.back().first);
         sum += value;

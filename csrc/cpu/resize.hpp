@@ -5,18 +5,18 @@
 // stretches the kernel when shrinking, and 1 without. Samples beyond the border are taken from inside, as `border` says.
 #pragma once
 
+#include "support/border.hpp"
 #include "support/view.hpp"
 
 namespace fastimg {
 
 enum class Interpolation { nearest, bilinear, bicubic, lanczos2, lanczos3 };  // bicubic: a = -0.5
-enum class Border { edge, symmetric, reflect };                               // aaa|abc|ccc, cba|abc|cba, dcb|abcd|cba
 
 struct Resampling {
     double scale;  // output samples per input sample
     Interpolation kernel;
     bool anti_aliasing;
-    Border border;
+    BorderMode border;
 };
 
 // Both arrays are (..., rows, columns, channels) of one rank, and equal but for rows and columns; channels are few.

@@ -24,25 +24,6 @@ constexpr ptrdiff_t kTileElements = 512;     // of one line in a tile: its trans
 constexpr ptrdiff_t kBlockElements = 65536;  // of all lines between the passes, when columns come first
 constexpr ptrdiff_t kBlockLines = 32;        // output lines of a task, when columns come first
 
-// ---- a square of vectors -------------------------------------------------------------------------------------------
-
-template <class V, int Step, int... Lane>
-inline void exchange(V& a, V& b, std::integer_sequence<int, Lane...>) {
-    constexpr int n = sizeof...(Lane);
-    const V low = __builtin_shufflevector(a, b, ((Lane & Step) ? Lane - Step + n : Lane)...);
-    const V high = __builtin_shufflevector(a, b, ((Lane & Step) ? Lane + n : Lane + Step)...);
-    a = low;
-    b = high;
-}
-
-// Transposes a square of vectors: at each step the off-diagonal blocks of size Step change places.
-template <class A, int Step = kWidth<A> / 2>
-inline void transpose(Vector<A>* v) {
-    for (int i = 0; i < kWidth<A>; ++i)
-        if (!(i & Step)) exchange<Vector<A>, Step>(v[i], v[i + Step], std::make_integer_sequence<int, kWidth<A>>{});
-    if constexpr (Step > 1) transpose<A, Step / 2>(v);
-}
-
 // ---- lines in memory -----------------------------------------------------------------------------------------------
 
 // Some lines of an image: element e of line r stands at data[r * stride + e], or with a table of positions at
@@ -264,7 +245,7 @@ inline std::vector<ptrdiff_t> positions(const Array& a) {
 }
 
 // n rounded up to a number that every vector divides.
-inline ptrdiff_t whole_vectors(ptrdiff_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+inline ptrdiff_t whole_vectors(ptrdiff_t n) { return round_up(n, kLanes); }
 
 // The lines of image `index` of a batch.
 template <class T>
@@ -289,7 +270,7 @@ void resize(const Array& image, const Array& result, const Taps& rows, const Tap
     ptrdiff_t images = 1;
     for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
     const ptrdiff_t block = columns_first ? kBlockLines : step;
-    const ptrdiff_t blocks = (rows.size() + block - 1) / block;
+    const ptrdiff_t blocks = divide_up(rows.size(), block);
 
     // The input lines i0 .. that the block of output lines from b on needs.
     const auto needed = [&](ptrdiff_t b) {

@@ -41,8 +41,8 @@ public:
         rows_ = has_rows_ ? a.shape[last - 1] : 1;
         margin_ = everywhere ? 0 : window.margin;
         for (int axis = 1; axis <= further_; ++axis) slices_ *= a.shape[axis] - 2 * margin_;
-        bands_ = (rows_ - 2 * row_margin() + kSimilarityRows - 1) / kSimilarityRows;
-        strips_ = (columns_ - 2 * margin_ + kSimilarityColumns - 1) / kSimilarityColumns;
+        bands_ = divide_up(rows_ - 2 * row_margin(), kSimilarityRows);
+        strips_ = divide_up(columns_ - 2 * margin_, kSimilarityColumns);
     }
 
     ptrdiff_t count() const { return a_.shape[0] * slices_ * bands_ * strips_; }

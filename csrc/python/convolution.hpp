@@ -11,10 +11,10 @@
 
 namespace fastimg {
 
-inline Border border_of(const std::string& name) {
-    if (name == "zeros") return Border::zeros;
-    if (name == "replicate") return Border::replicate;
-    return Border::reflect;
+inline BorderMode border_of(const std::string& name) {  // by PyTorch's names
+    if (name == "zeros") return BorderMode::constant;
+    if (name == "replicate") return BorderMode::nearest;
+    return BorderMode::mirror;
 }
 
 inline Activation activation_of(const std::optional<std::string>& name) {

@@ -33,7 +33,10 @@ std::vector<std::string> names(const std::vector<Target>& targets) {
 
 void select_target_of_environment() {
     const char* name = std::getenv("FASTIMG_CPU");
-    if (name == nullptr || *name == '\0') return;
+    if (name == nullptr || *name == '\0') {
+        active_target();  // chosen now, not in the first kernel: a fork() meanwhile would leave the child waiting
+        return;
+    }
     try {
         select_target(name);
     } catch (const std::invalid_argument& error) {

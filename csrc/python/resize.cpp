@@ -15,10 +15,10 @@ Interpolation interpolation(const std::string& name) {
     throw py::value_error("fastimg: unknown kernel " + name);
 }
 
-Border border(const std::string& name) {
-    if (name == "edge") return Border::edge;
-    if (name == "symmetric") return Border::symmetric;
-    if (name == "reflect") return Border::reflect;
+BorderMode border(const std::string& name) {  // by NumPy's names
+    if (name == "edge") return BorderMode::nearest;
+    if (name == "symmetric") return BorderMode::reflect;
+    if (name == "reflect") return BorderMode::mirror;
     throw py::value_error("fastimg: unknown border " + name);
 }
 
@@ -31,7 +31,7 @@ void bind_resize(py::module_& m) {
            bool anti_aliasing, const std::string& mode, bool columns_first, int threads) {
             const Array a = readable(image), b = writable(result);
             const Interpolation k = interpolation(kernel);
-            const Border at_border = border(mode);
+            const BorderMode at_border = border(mode);
             py::gil_scoped_release nogil;
             resize(a, b, {row_scale, k, anti_aliasing, at_border}, {column_scale, k, anti_aliasing, at_border},
                    columns_first, threads);

@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"fastimg: {error}", file=sys.stderr)
         return 2
-    except (ImportError, OSError, ValueError) as error:
-        print(f"fastimg: {error}", file=sys.stderr)
+    except (ImportError, OSError, ValueError, MemoryError) as error:
+        print(f"fastimg: {str(error) or 'not enough memory'}", file=sys.stderr)
         return 1
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import image_files
+from .._checks import MAX_THREADS
 
 Operation = Callable[[NDArray[Any]], NDArray[Any]]
 """What a command does to one image: (H, W[, C]) in, the same kind out."""
@@ -94,7 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Q",
         help="1 to 100, for JPEG (default: 95) and WebP (default: lossless)",
     )
-    group.add_argument("--threads", type=whole(1), metavar="N", help="threads to use (default: all there are)")
+    group.add_argument(
+        "--threads", type=whole(1, MAX_THREADS), metavar="N", help="threads to use (default: all there are)"
+    )
     group.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._checks import MAX_THREADS
 from ..training import MODELS, SCALES, Settings, train
+from .files import UsageError, whole
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,7 +29,9 @@ def add_parser(subparsers: Any) -> None:
     existing.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     existing.add_argument("--overwrite", action="store_true", help="begin anew, replacing what exists")
     parser.add_argument("--device", default="cpu", help="PyTorch's name of it (default: %(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="PyTorch's threads (default: PyTorch's choice)")
+    parser.add_argument(
+        "--threads", type=whole(1, MAX_THREADS), metavar="N", help="PyTorch's threads (default: PyTorch's choice)"
+    )
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
     group = parser.add_argument_group("recipe")
@@ -52,7 +56,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     names = Settings.__dataclass_fields__
-    settings = Settings(**{name: getattr(args, name) for name in names})
+    try:
+        settings = Settings(**{name: getattr(args, name) for name in names})
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
     output = Path(args.output or f"{args.model}_x{args.scale}.safetensors")
     progress = not args.no_progress and sys.stderr.isatty()
     psnr = train(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import files
 
-_MODELS = {"fsrcnn": "FSRCNN"}
+_MODELS = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     )
     group.add_argument("--model", choices=sorted(_MODELS), default="fsrcnn", help="the network (default: %(default)s)")
     group.add_argument(
-        "--weights", metavar="FILE", help="weights of your own for it (default: those that come with fastimg)"
+        "--weights", metavar="FILE", help="weights of your own for it (default: those of fsrcnn that come with fastimg)"
     )
     parser.set_defaults(run=run)
 
@@ -37,13 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from .. import models
 
     network = getattr(models, _MODELS[args.model])
-    if args.weights is None:
-        model = network.from_pretrained(args.scale or 2)
-    else:
-        try:
+    try:
+        if args.weights is None:
+            model = network.from_pretrained(args.scale or 2)
+        else:
             model = network.from_file(args.weights, args.scale)
-        except (OSError, ValueError) as error:
-            raise files.UsageError(f"--weights: {error}") from error
+    except (OSError, ValueError) as error:
+        raise files.UsageError(f"--weights: {error}") from error
 
     def upscale(image: NDArray[Any]) -> NDArray[Any]:
         enlarged: NDArray[Any] = model(image, threads=args.threads)

@@ -40,6 +40,19 @@ class Conv2d:
         What values below zero are multiplied by; any sign. For "prelu", and "leaky_relu" (0.01 by default).
     name : str
         Names the layer in errors and its tensors in files.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of another type or shape, out of its range, or not finite. The message names layer and field.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg.models import Conv2d
+    >>> layer = Conv2d(np.zeros((8, 3, 5, 5)), np.zeros(8), padding=2, activation="relu", name="first")
+    >>> layer.in_channels, layer.out_channels, layer.output_size((480, 640))
+    (3, 8, (480, 640))
     """
 
     weight: NDArray[Any]
@@ -83,7 +96,14 @@ class ConvTranspose2d:
     padding_mode : {"zeros", "replicate", "reflect"}
         "replicate" and "reflect" continue the input beyond its border as far as the kernel reaches.
 
-    The other parameters are those of `Conv2d`.
+    The other parameters, and the errors, are those of `Conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg.models import ConvTranspose2d
+    >>> ConvTranspose2d(np.zeros((56, 1, 9, 9)), stride=2, padding=4, output_padding=1).output_size((480, 640))
+    (960, 1280)
     """
 
     weight: NDArray[Any]
@@ -127,6 +147,19 @@ class PixelShuffle:
         r.
     channels : int
         C, the channels that come out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not an integer of at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg.models import Network, PixelShuffle
+    >>> Network([PixelShuffle(2)])(np.arange(4, dtype=np.float32).reshape(4, 1, 1))
+    array([[[0., 1.],
+            [2., 3.]]], dtype=float32)
     """
 
     factor: int
@@ -134,10 +167,8 @@ class PixelShuffle:
     name: str = "pixel_shuffle"
 
     def __post_init__(self) -> None:
-        if self.factor < 1 or self.channels < 1:
-            raise ValueError(
-                f"layer {self.name!r}: factor and channels must be >= 1, got {self.factor} and {self.channels}"
-            )
+        for field in ("factor", "channels"):
+            _checks.integer(getattr(self, field), f"layer {self.name!r}: {field}", at_least=1)
 
     @property
     def in_channels(self) -> int:
@@ -165,8 +196,15 @@ class Network:
 
     Raises
     ------
+    TypeError
+        If something else than a layer is among the layers.
     ValueError
         If there is no layer, or if one does not take the channels that the one before it gives.
+
+    Notes
+    -----
+    The cost is the sum of the layers' (see `fastimg.nn`); two buffers of the size of the largest intermediate results
+    serve all of them in turn.
 
     Examples
     --------

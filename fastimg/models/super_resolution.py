@@ -52,6 +52,15 @@ class SuperResolution:
     ------
     ValueError
         If the layers do not fit one another, or do not enlarge by `scale`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import models
+    >>> nearest = models.SuperResolution([models.Conv2d(np.ones((4, 1, 1, 1))), models.PixelShuffle(2)])
+    >>> nearest(np.array([[10, 20]], np.uint8))
+    array([[10, 10, 20, 20],
+           [10, 10, 20, 20]], dtype=uint8)
     """
 
     _takes_enlarged: ClassVar[bool] = False
@@ -249,6 +258,14 @@ class FSRCNN(SuperResolution):
     References
     ----------
     C. Dong, C. C. Loy and X. Tang, "Accelerating the Super-Resolution Convolutional Neural Network", ECCV 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import models
+    >>> model = models.FSRCNN.from_pretrained(scale=3)
+    >>> model(np.zeros((40, 60, 3), np.uint8)).shape
+    (120, 180, 3)
     """
 
     channels: ClassVar[int] = 56
@@ -312,7 +329,12 @@ class FSRCNN(SuperResolution):
 class FSRCNN_s(FSRCNN):
     """FSRCNN-s, FSRCNN(32, 5, 1): the small one, 3,937 weights.
 
-    The parameters, attributes and methods are those of `SuperResolution`.
+    The parameters, attributes and methods are those of `SuperResolution`. No weights come with fastimg.
+
+    Examples
+    --------
+    >>> from fastimg import models
+    >>> model = models.FSRCNN_s.from_file("FSRCNN-s_x2.mat", scale=2)  # doctest: +SKIP
     """
 
     channels = 32
@@ -325,11 +347,16 @@ class SRCNN(SuperResolution):
 
     9×9 convolution to 64 channels, 1×1, 3×3 or 5×5 to 32, 5×5, ReLU between them; 8,032, 24,416 or 57,184 weights.
     The parameters, attributes and methods are those of `SuperResolution`; `scale` must be given. Layers are named
-    by the paper's terms: patch_extraction, nonlinear_mapping, reconstruction.
+    by the paper's terms: patch_extraction, nonlinear_mapping, reconstruction. No weights come with fastimg.
 
     References
     ----------
     C. Dong, C. C. Loy, K. He and X. Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016.
+
+    Examples
+    --------
+    >>> from fastimg import models
+    >>> model = models.SRCNN.from_file("SRCNN_91x3.mat", scale=3)  # doctest: +SKIP
     """
 
     _takes_enlarged = True

@@ -8,6 +8,7 @@ from .. import _checks
 
 MODELS = ("fsrcnn",)
 SCALES = (2, 3, 4)
+_MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Settings:
         _checks.one_of(self.model, "model", MODELS)
         _checks.one_of(self.scale, "scale", SCALES)
         for name, least in (("iterations", 1), ("batch", 1), ("margin", 0), ("seed", 0)):
-            _checks.integer(getattr(self, name), name, at_least=least)
-        _checks.integer(self.patch, "patch", at_least=2 * self.margin + 1)
+            _checks.integer(getattr(self, name), name, at_least=least, at_most=_MOST)
+        _checks.integer(self.patch, "patch", at_least=2 * self.margin + 1, at_most=_MOST)
         _checks.real(self.learning_rate, "learning_rate", above=0)
         for name in ("mse_share", "averaging"):
             if _checks.real(getattr(self, name), name, at_least=0) > 1:

@@ -44,4 +44,61 @@ inline void store_vector(T* p, Doubles v) {
     }
 }
 
+// ---- transposition of a square: as many vectors as a vector has lanes --------------------------------------------
+
+template <class A>
+constexpr int kQuad = 16 / int(sizeof(A));  // elements in 16 bytes, the unit within which shuffles are cheap
+
+// Of each 16 bytes of a and b: their lower (or upper) halves interleaved.
+template <int kUpper, class A, int... J>
+inline Vector<A> interleave(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
+    constexpr int q = kQuad<A>;
+    return __builtin_shufflevector(a, b, (J / q * q + kUpper * q / 2 + J % q / 2 + J % 2 * kWidth<A>)...);
+}
+
+// The even (or odd) 16 bytes of a, then those of b.
+template <int kOdd, class A, int... J>
+inline Vector<A> every_other(Vector<A> a, Vector<A> b, std::integer_sequence<int, J...>) {
+    constexpr int q = kQuad<A>;
+    return __builtin_shufflevector(a, b, ((2 * (J / q) + kOdd) * q + J % q)...);
+}
+
+template <class A>
+[[gnu::always_inline]] inline void transpose(Vector<A> (&v)[kWidth<A>]) {
+    constexpr int width = kWidth<A>, q = kQuad<A>;
+    constexpr auto all = std::make_integer_sequence<int, width>{};
+    for (int i = 0; i < width; i += q) {
+        if constexpr (q == 4) {
+            const auto a = interleave<0, A>(v[i], v[i + 2], all), b = interleave<0, A>(v[i + 1], v[i + 3], all);
+            const auto c = interleave<1, A>(v[i], v[i + 2], all), d = interleave<1, A>(v[i + 1], v[i + 3], all);
+            v[i] = interleave<0, A>(a, b, all);
+            v[i + 1] = interleave<1, A>(a, b, all);
+            v[i + 2] = interleave<0, A>(c, d, all);
+            v[i + 3] = interleave<1, A>(c, d, all);
+        } else {
+            const auto a = interleave<0, A>(v[i], v[i + 1], all), b = interleave<1, A>(v[i], v[i + 1], all);
+            v[i] = a;
+            v[i + 1] = b;
+        }
+    }
+    if constexpr (width == 2 * q) {
+        for (int i = 0; i < q; ++i) {
+            const auto a = v[i], b = v[i + q];
+            v[i] = every_other<0, A>(a, b, all);
+            v[i + q] = every_other<1, A>(a, b, all);
+        }
+    } else if constexpr (width == 4 * q) {
+        for (int i = 0; i < q; ++i) {
+            const auto a = every_other<0, A>(v[i], v[i + q], all),
+                       b = every_other<0, A>(v[i + 2 * q], v[i + 3 * q], all);
+            const auto c = every_other<1, A>(v[i], v[i + q], all),
+                       d = every_other<1, A>(v[i + 2 * q], v[i + 3 * q], all);
+            v[i] = every_other<0, A>(a, b, all);
+            v[i + q] = every_other<0, A>(c, d, all);
+            v[i + 2 * q] = every_other<1, A>(a, b, all);
+            v[i + 3 * q] = every_other<1, A>(c, d, all);
+        }
+    }
+}
+
 }  // namespace fastimg::FASTIMG_TARGET

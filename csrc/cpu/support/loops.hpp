@@ -89,11 +89,11 @@ public:
     explicit Segments(const Rows<Operands>& rows) : rows_(rows) {
         const ptrdiff_t length = std::max<ptrdiff_t>(rows.length(), 1);
         rows_per_task_ = std::max<ptrdiff_t>(1, kSegmentElements / length);
-        pieces_per_row_ = (length + kSegmentElements - 1) / kSegmentElements;
+        pieces_per_row_ = divide_up(length, kSegmentElements);
     }
     ptrdiff_t count() const {
         if (rows_.length() == 0) return 0;
-        return (rows_.count() + rows_per_task_ - 1) / rows_per_task_ * pieces_per_row_;
+        return divide_up(rows_.count(), rows_per_task_) * pieces_per_row_;
     }
     // Calls f(Segment) for every segment of a task.
     template <class F>

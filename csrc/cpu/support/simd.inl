@@ -39,12 +39,6 @@ inline Doubles load(const double* p) {
     return v;
 }
 
-inline Ints load(const int32_t* p) {
-    Ints v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
 // kLanes elements of any type, as floats.
 inline Floats load_floats(const float* p) { return load(p); }
 
@@ -110,12 +104,21 @@ inline double load_double(const T* p) {
 // kDoubleLanes elements of any type, as doubles.
 template <class T>
 inline Doubles load_doubles(const T* p) {
-    Doubles v{};
-    for (int i = 0; i < kDoubleLanes; ++i) v[i] = load_double(p + i);
-    return v;
+    if constexpr (std::is_same_v<T, half>) {
+        Doubles v{};
+        for (int i = 0; i < kDoubleLanes; ++i) v[i] = load_double(p + i);
+        return v;
+    } else {
+        typedef T Narrow __attribute__((vector_size(kDoubleLanes * sizeof(T))));
+        typedef int32_t Whole __attribute__((vector_size(kDoubleLanes * 4)));
+        Narrow v;
+        std::memcpy(&v, p, sizeof v);
+        if constexpr (is_integer<T>)
+            return __builtin_convertvector(__builtin_convertvector(v, Whole), Doubles);
+        else
+            return __builtin_convertvector(v, Doubles);
+    }
 }
-
-inline Doubles load_doubles(const double* p) { return load(p); }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------------
 
@@ -190,12 +193,6 @@ inline bool any(Ints mask) {
 #endif
 }
 
-inline float sum(Floats v) {
-    float total = 0;
-    for (int i = 0; i < kLanes; ++i) total += v[i];
-    return total;
-}
-
 inline double sum(Doubles v) {
     double total = 0;
     for (int i = 0; i < kDoubleLanes; ++i) total += v[i];
@@ -206,7 +203,6 @@ inline double sum(Doubles v) {
 
 inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline void store(double* p, Doubles v) { std::memcpy(p, &v, sizeof v); }
-inline void store(int32_t* p, Ints v) { std::memcpy(p, &v, sizeof v); }
 
 // Integers are rounded half to even and saturated; NaN becomes 0.
 inline Ints to_saturated_ints(Floats v, float top) {
@@ -272,21 +268,6 @@ inline void store_one(T* p, float value) {
     } else {
         *p = T(value);
     }
-}
-
-// The first n < kLanes elements only; the lanes beyond are 0 and memory beyond is not touched.
-template <class T>
-inline Floats load_floats(const T* p, ptrdiff_t n) {
-    T buffer[kLanes] = {};
-    std::memcpy(buffer, p, size_t(n) * sizeof(T));
-    return load_floats(buffer);
-}
-
-template <class T>
-inline void store(T* p, Floats v, ptrdiff_t n) {
-    T buffer[kLanes];
-    store(buffer, v);
-    std::memcpy(p, buffer, size_t(n) * sizeof(T));
 }
 
 // ---- rows: between images of any element type and stride, and contiguous floats -----------------------------------

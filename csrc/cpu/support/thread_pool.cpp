@@ -29,6 +29,18 @@ struct Job {
 
 thread_local bool inside_task = false;
 
+// For as long as it lives this thread is inside a task.
+class InsideTask {
+public:
+    InsideTask() : before_(inside_task) { inside_task = true; }
+    InsideTask(const InsideTask&) = delete;
+    InsideTask& operator=(const InsideTask&) = delete;
+    ~InsideTask() { inside_task = before_; }
+
+private:
+    const bool before_;
+};
+
 class Pool {
 public:
     void run(Job& job) {
@@ -84,16 +96,14 @@ private:
     }
 
     static std::exception_ptr take_part(Job& job) {
-        inside_task = true;
-        std::exception_ptr error;
+        const InsideTask inside;
         try {
             job.work(job.context, job.tasks);
+            return nullptr;
         } catch (...) {
             job.tasks.cancel();
-            error = std::current_exception();
+            return std::current_exception();
         }
-        inside_task = false;
-        return error;
     }
 
     std::mutex mutex_;
@@ -167,6 +177,7 @@ void run(ptrdiff_t count, int threads, void (*work)(void*, Tasks&), void* contex
     if (threads <= 0) threads = default_threads();
     threads = int(std::min<ptrdiff_t>({threads, count, kMaxThreads}));
     if (threads == 1 || inside_task) {
+        const InsideTask inside;
         Tasks tasks(count);
         work(context, tasks);
         return;

@@ -13,6 +13,9 @@ namespace fastimg {
 
 using std::ptrdiff_t;
 
+constexpr ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return divide_up(n, unit) * unit; }
+
 struct half {  // IEEE binary16, storage only: arithmetic happens in float
     uint16_t bits;
 };

@@ -96,7 +96,7 @@ def _described(text: str, arrays: dict[str, NDArray[Any]]) -> tuple[Layer, ...]:
             if kind is not PixelShuffle and "weight" not in tensors:
                 raise ValueError(f"missing tensor '{fields['name']}.weight'")
             layers.append(kind(**fields, **tensors))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"metadata 'layers' is not a description of layers ({error!r})") from error
     except ValueError as error:
         raise ValueError(f"{error}") from error
