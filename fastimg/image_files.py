@@ -22,12 +22,7 @@ turned, and the tag goes into the file that is written. Alpha is not premultipli
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import secrets
-import shutil
-import stat
 import struct
 import warnings
 from collections.abc import Mapping
@@ -39,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _checks
+from . import _checks, _files
 
 __all__ = ["SUFFIXES", "ImageFileError", "ImageFileWarning", "Metadata", "read_image", "write_image"]
 
@@ -180,8 +175,7 @@ def write_image(
 ) -> None:
     """Write an image file, whole or not at all.
 
-    The file is written beside its place under another name, then renamed: whoever looks sees the old file
-    or the new one, and nothing is left behind by an error or an interrupt.
+    It is written beside its place under another name, then renamed.
 
     Parameters
     ----------
@@ -245,7 +239,9 @@ def write_image(
         data = _encode(_with_metadata(_to_vips(vips, pixels), metadata), name, quality)
     except vips.Error as error:
         raise ImageFileError(path, f"cannot be written as {name}{_reason(error)}") from error
-    _write_beside(path, data, overwrite)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ImageFileError(path, "is not a regular file: it cannot be replaced")
+    _files.write_whole(path, data, overwrite=overwrite)
 
 
 @cache
@@ -366,30 +362,3 @@ def _encode(image: Any, name: str, quality: int | None) -> bytes:
     else:
         data = image.webpsave_buffer(Q=quality, exact=True)
     return bytes(data)
-
-
-def _write_beside(path: str | os.PathLike[str], data: bytes, overwrite: bool) -> None:
-    target = os.path.realpath(path)  # a symbolic link stays one: what it points to is replaced
-    beside = os.path.join(os.path.dirname(target), f".fastimg-{secrets.token_hex(8)}.part")
-    try:
-        _write_new(beside, data, path)
-        if os.path.exists(target):
-            if not overwrite:
-                raise FileExistsError(errno.EEXIST, "the file exists", os.fspath(path))
-            if not stat.S_ISREG(os.stat(target).st_mode):
-                raise ImageFileError(path, "is not a regular file: it cannot be replaced")
-            shutil.copymode(target, beside)
-        os.replace(beside, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
-
-
-def _write_new(beside: str, data: bytes, path: str | os.PathLike[str]) -> None:
-    """Write a file that is not there yet; what goes wrong is told of `path`, whose place it will take."""
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from tqdm import tqdm
 
+from .. import _files
 from .data import SHRINKS, Pair, find_images, load_pairs
 from .settings import Settings
 from .trainer import Trainer
@@ -63,8 +63,8 @@ def run(
             if trainer.iteration % _VALIDATE_EVERY == 0 or trainer.iteration == settings.iterations:
                 psnr = trainer.psnr(validation)
                 bar.set_postfix_str(f"{psnr:.2f} dB")
-                _write(checkpoint, trainer.state(names))
-                _write(output, _weights_file(trainer))
+                _files.write_whole(checkpoint, trainer.state(names))
+                _files.write_whole(output, _weights_file(trainer))
                 if report is not None:
                     mean = sum(losses) / len(losses)
                     report(f"iteration {trainer.iteration}: loss {mean:.3e}, validation {psnr:.3f} dB")
@@ -116,13 +116,3 @@ def _weights_file(trainer: Trainer) -> bytes:
     settings = trainer.settings
     content: bytes = save(trainer.average.export(), {"model": _NAMES[settings.model], "scale": str(settings.scale)})
     return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ... import _files
 from ..layers import Conv2d, ConvTranspose2d, Layer, PixelShuffle
 from .contents import LayerTensors, Weights
 
@@ -55,14 +55,7 @@ def write(path: Path, layers: tuple[Layer, ...], metadata: Mapping[str, str]) ->
         fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
         arrays |= {f"{layer.name}.{role}": a for role in _ROLES if (a := fields.pop(role, None)) is not None}
         descriptions.append({"type": type(layer).__name__, **fields})
-    content = save(arrays, {**metadata, "layers": json.dumps(descriptions)})
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    _files.write_whole(path, save(arrays, {**metadata, "layers": json.dumps(descriptions)}))
 
 
 def _scale(metadata: Mapping[str, str]) -> int | None:
