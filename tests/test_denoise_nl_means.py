@@ -52,6 +52,39 @@ def test_cutoff_is_exact_for_uint8(target, rng):
 
 
 @pytest.mark.parametrize(
+    "parameters",
+    [
+        dict(patch_size=3, patch_distance=2, h=0.3),  # hardly anything resembles anything
+        dict(patch_size=7, patch_distance=10, h=10),  # squares as they are
+        dict(patch_size=7, patch_distance=3, h=40),  # squares without their last bits
+        dict(patch_size=7, patch_distance=3, h=1e4),  # squares without all their bits: a plain mean
+        dict(patch_size=5, patch_distance=12, h=8, sigma=10),  # weights of 13 bits
+        dict(patch_size=3, patch_distance=31, h=25),  # weights of 12 bits
+        dict(patch_size=3, patch_distance=32, h=25),  # in floats from here on
+        dict(patch_size=15, patch_distance=2, h=12),
+        dict(patch_size=21, patch_distance=2, h=12),  # in floats too
+        dict(patch_size=5, patch_distance=3, h=1, sigma=60),  # and this, whose cutoff is small beside the excess
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_uint8_in_16_bits(target, rng, parameters, channels):
+    """From uint8 to uint8 the arithmetic may be in 16 bits: within a level of the rounded mean all the same."""
+    rows, columns = np.mgrid[:41, :59]
+    clean = 128 + 90 * np.sin(rows / 7)[..., None] * np.cos(columns[..., None] / (9 + np.arange(channels)))
+    image = np.clip(clean + rng.normal(0, 10, clean.shape), 0, 255).astype(np.uint8)
+    image[20:24, 30:] = rng.choice(np.array([0, 255], np.uint8), (4, 29, channels))
+    result = denoise_nl_means(image, **parameters, preserve_range=True, channel_axis=-1, threads=2)
+    assert result.dtype == np.uint8
+    assert_close(result, reference(image, **parameters, channel_axis=-1))
+    padded = np.repeat(image, 2, axis=1)[::-1, ::-2]  # any strides
+    again = denoise_nl_means(padded, **parameters, preserve_range=True, channel_axis=-1, threads=1)
+    np.testing.assert_array_equal(
+        again, denoise_nl_means(padded.copy(), **parameters, preserve_range=True, channel_axis=-1)
+    )
+
+
+@pytest.mark.parametrize(
     "shape",
     [(1, 1), (1, 2), (2, 1), (1, 29), (31, 1), (3, 4), (7, 11), (65, 67), (64, 128), (66, 131), (129, 5), (5, 260)],
 )
