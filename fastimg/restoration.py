@@ -77,9 +77,10 @@ def denoise_nl_means(
     are ``s - 1`` pixels wide, their distance is divided by ``s**2`` times the number of channels, weights of distances
     above 5 are 0, and the image is continued by its mirror image. An even `patch_size` is an error here.
 
-    Arithmetic is in float32. The cost is O(M N patch_distance²), independent of `patch_size`; beside the result, each
-    thread uses some 500 kB of scratch at the default parameters and one channel, 250 kB for each further one, whatever
-    the image's size.
+    Arithmetic is in float32; from uint8 to uint8 it may be in 16 bits, of which the result is off by a level at most,
+    but for single pixels that hardly any other resembles. The cost is O(M N patch_distance²), independent of
+    `patch_size`; beside the result, each thread uses some 500 kB of scratch at the default parameters and one channel,
+    250 kB for each further one, whatever the image's size.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.
