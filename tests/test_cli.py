@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -501,15 +502,8 @@ def test_interrupt_by_signal(tmp_path: Path) -> None:
         write_image(tmp_path / "in" / f"{i:03}.png", picture((64, 64, 3), seed=i))
     command = [sys.executable, "-m", "fastimg", "denoise", "--patch-distance", "40"]
     command += [str(tmp_path / "in"), str(tmp_path / "out")]
-    process = subprocess.Popen(
-        command,
-        env=python_environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # ignored in what a shell runs in the background
-    )
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it
+    process = subprocess.Popen(command, env=python_environment(), stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     until = time.monotonic() + 60
     while not (tmp_path / "out").exists() and time.monotonic() < until:
         time.sleep(0.001)
