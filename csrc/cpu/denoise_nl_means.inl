@@ -199,7 +199,7 @@ struct ShortArithmetic {
         return _mm256_broadcastsi128_si256(table);
     }
 
-    Vector weight_of_centre() const { return Vector{} + uint16_t(1 << weight_bits); }
+    Vector weight_of_centre() const { return (Vector)all(1 << weight_bits); }
 
     // Pixels 0-3 and 8-11 of a vector, then 4-7 and 12-15: the order in which shorts are unpacked.
     struct Means {
