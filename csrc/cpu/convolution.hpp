@@ -4,8 +4,9 @@
 // j * cell[1] + column) and reads the input around (i * step[0], j * step[1]):
 //
 //   convolution              cell (1, 1), step = stride
-//   transposed convolution   cell = stride (or all the output, if that is less), step (1, 1): each output of a cell is one phase of the stride and is an
-//                            ordinary convolution of the input with every stride-th weight; no zero is ever inserted
+//   transposed convolution   cell = stride (or all the output, if that is less), step (1, 1): each output of a cell is
+//                            one phase of the stride and is an ordinary convolution of the input with every stride-th
+//                            weight; no zero is ever inserted
 //   one output channel       cells of several rows, so that a loaded input serves several outputs all the same
 //
 // Outputs are computed in blocks of up to kBlockOutputs, held in registers together. A block takes its outputs from

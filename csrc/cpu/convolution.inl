@@ -8,9 +8,9 @@
 //
 // Tile. Everything irregular happens when a tile is staged: borders, strides of the input's memory, and the stride of
 // the convolution, whose columns are sorted by remainder so that every tap of every column step reads side by side.
-// A tile of all input channels with its halo takes kTileBytes, so that it stays in L2 with the weights, unless a
-// single row of cells with its halo takes more (very many channels, a very large dilation); its
-// columns are walked in register blocks, whose input (channels × kernel rows × V vectors) stays in L1 for all outputs.
+// A tile of all input channels with its halo takes kTileBytes, so that it stays in L2 with the weights, unless a single
+// row of cells with its halo takes more (very many channels, a very large dilation); its columns are walked in register
+// blocks, whose input (channels × kernel rows × V vectors) stays in L1 for all outputs.
 //
 // Limits. Arithmetic: multiply-adds / (lanes × FMA units) cycles a core. Memory: input + output once, when a tile's
 // halo is small, and the output once more for being read before it is written.
