@@ -2,8 +2,9 @@
 //
 // The weight of a pair is symmetric, w(p, q) = w(q, p), so only one half of the offsets t = q - p is visited and each
 // weight serves both pixels. The image is cut into tiles; a tile copies its source with the search's margin, as planes
-// of float or of shorts, into scratch that stays in L2 (this also settles dtypes, strides and borders, once per pixel), and then
-// runs through the offsets, `kGroup` at a time, and for each group through its rows, P (the patch's width) at a time:
+// of float or of shorts, into scratch that stays in L2 (this also settles dtypes, strides and borders, once per pixel),
+// and then runs through the offsets, `kGroup` at a time, and for each group through its rows, P (the patch's width) at
+// a time:
 //
 //   sum_over_rows     squared differences, summed over P rows by prefixes and suffixes of groups of P rows (van Herk;
 //                     Gil and Werman): no subtraction, so no drift, and a NaN stays where it is
