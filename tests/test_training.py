@@ -124,6 +124,13 @@ def test_train_writes_weights(photographs, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x3.safetensors", "x3.safetensors.checkpoint"]
 
 
+def test_the_small_network_is_trained_too(photographs, tmp_path):
+    train(photographs, tmp_path / "s.safetensors", Settings(model="fsrcnn-s", scale=2, iterations=2, **SMALL))
+    model = models.FSRCNN_s.from_file(tmp_path / "s.safetensors")
+    assert model.scale == 2
+    assert len(model.network.layers) == 5
+
+
 def test_resumed_run_is_the_uninterrupted_one(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_VALIDATE_EVERY", 5)
     settings = Settings(scale=2, iterations=12, mse_share=0.5, **SMALL)
@@ -198,7 +205,7 @@ def test_command(photographs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vdsr"}, "model must be one of 'fsrcnn', got 'vdsr'"),
+        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', got 'vdsr'"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"batch": 0}, "batch must be at least 1, got 0"),

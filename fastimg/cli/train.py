@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = Settings(**{name: getattr(args, name) for name in names})
     except ValueError as error:
-        raise UsageError(f"--{error}") from error
+        name, _, rest = str(error).partition(" ")
+        raise UsageError(f"--{name.replace('_', '-')} {rest}") from error
     output = Path(args.output or f"{args.model}_x{args.scale}.safetensors")
     progress = not args.no_progress and sys.stderr.isatty()
     psnr = train(

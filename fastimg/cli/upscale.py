@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import files
 
-_MODELS = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
+MODELS = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     group.add_argument(
         "--scale", type=int, choices=(2, 3, 4), help="how many times larger (default: 2, or as --weights has it)"
     )
-    group.add_argument("--model", choices=sorted(_MODELS), default="fsrcnn", help="the network (default: %(default)s)")
+    group.add_argument("--model", choices=sorted(MODELS), default="fsrcnn", help="the network (default: %(default)s)")
     group.add_argument(
         "--weights", metavar="FILE", help="weights of your own for it (default: those of fsrcnn that come with fastimg)"
     )
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from .. import models
 
-    network = getattr(models, _MODELS[args.model])
+    network = getattr(models, MODELS[args.model])
     try:
         if args.weights is None:
             model = network.from_pretrained(args.scale or 2)

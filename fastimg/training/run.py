@@ -18,7 +18,7 @@ from .trainer import Trainer
 
 _VALIDATE_EVERY = 2000
 _HELD_OUT = 16  # one image in so many is validated on
-_NAMES = {"fsrcnn": "FSRCNN"}
+_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s"}
 
 
 def run(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import _checks
 
-MODELS = ("fsrcnn",)
+MODELS = ("fsrcnn", "fsrcnn-s")
 SCALES = (2, 3, 4)
 _MOST = 2**31 - 1
 
@@ -17,7 +17,7 @@ class Settings:
 
     Parameters
     ----------
-    model : {"fsrcnn"}
+    model : {"fsrcnn", "fsrcnn-s"}
     scale : {2, 3, 4}
     iterations : int
         Steps of Adam.

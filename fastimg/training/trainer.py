@@ -6,8 +6,9 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor
 
 from .data import Pair, Patches
-from .networks import Network, fsrcnn
+from .networks import Layer, Network, fsrcnn
 from .settings import Settings
 
-_LAYERS = {"fsrcnn": fsrcnn}
+_LAYERS: dict[str, Callable[[int], list[Layer]]] = {
+    "fsrcnn": fsrcnn,
+    "fsrcnn-s": partial(fsrcnn, features=32, shrunk=5, mappings=1),
+}
 _CHARBONNIER = 1e-3
 _WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
 
