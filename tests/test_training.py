@@ -17,7 +17,7 @@ from fastimg.cli import main  # noqa: E402
 from fastimg.cli import train as train_command  # noqa: E402
 from fastimg.training import Settings, run, train  # noqa: E402
 from fastimg.training.data import load_pairs, make_pair, read_luma  # noqa: E402
-from fastimg.training.networks import Network, fsrcnn  # noqa: E402
+from fastimg.training.networks import Network, fsrcnn, srcnn  # noqa: E402
 from fastimg.training.trainer import Trainer  # noqa: E402
 
 SMALL = {"batch": 4, "patch": 12, "margin": 1}
@@ -131,6 +131,23 @@ def test_the_small_network_is_trained_too(photographs, tmp_path):
     assert len(model.network.layers) == 5
 
 
+def test_srcnn_is_trained_on_enlarged_images(photographs, tmp_path):
+    settings = Settings(model="srcnn", scale=3, iterations=30, **(SMALL | {"patch": 20, "margin": 2}))
+    trainer = Trainer(settings, load_pairs(sorted(photographs.iterdir()), 3, (1.0,), 20, enlarged=True))
+    losses = [trainer.step() for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    train(photographs, tmp_path / "s.safetensors", settings)
+    model = models.SRCNN.from_file(tmp_path / "s.safetensors")
+    assert model.scale == 3
+    x = np.random.default_rng(0).random((1, 1, 9, 12), dtype=np.float32)
+    tensors = load_file(tmp_path / "s.safetensors")
+    network = Network(srcnn())
+    assert network.load(tensors) == 6
+    with torch.inference_mode():
+        trained = network(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(model.network(x), trained, rtol=1e-4, atol=1e-4)
+
+
 def test_resumed_run_is_the_uninterrupted_one(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_VALIDATE_EVERY", 5)
     settings = Settings(scale=2, iterations=12, mse_share=0.5, **SMALL)
@@ -205,7 +222,7 @@ def test_command(photographs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', got 'vdsr'"),
+        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', 'srcnn', got 'vdsr'"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"batch": 0}, "batch must be at least 1, got 0"),

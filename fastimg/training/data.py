@@ -18,7 +18,10 @@ SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 @dataclass(frozen=True)
 class Pair:
-    """One image at two sizes: `low` float32 in [0, 1], `high` uint8, `scale` times as large."""
+    """What a network sees, `low`, float32 in [0, 1], and what it should make of it, `high`, uint8.
+
+    `low` is `scale` times smaller, or, for a network that takes an enlarged image, of the same size.
+    """
 
     low: NDArray[np.float32]
     high: NDArray[np.uint8]
@@ -55,18 +58,22 @@ def read_luma(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb2ycbcr(rgb, preserve_range=True)[..., 0])
 
 
-def make_pair(plane: NDArray[np.uint8], scale: int) -> Pair:
-    """Crop to a multiple of `scale`, then downscale in floating point, not quantised."""
+def make_pair(plane: NDArray[np.uint8], scale: int, enlarged: bool = False) -> Pair:
+    """Crop to a multiple of `scale`, then downscale in floating point, not quantised; `enlarged`: and upscale again."""
     rows, columns = (size // scale for size in plane.shape)
     high = np.ascontiguousarray(plane[: rows * scale, : columns * scale])
-    return Pair(resize(high, (rows, columns), mode="symmetric"), high)
+    low = resize(high, (rows, columns), mode="symmetric")
+    return Pair(resize(low, high.shape, mode="symmetric") if enlarged else low, high)
 
 
-def load_pairs(images: Sequence[Path], scale: int, factors: Sequence[float], smallest: int) -> list[Pair]:
+def load_pairs(
+    images: Sequence[Path], scale: int, factors: Sequence[float], smallest: int, enlarged: bool = False
+) -> list[Pair]:
     """Pairs of every image at every factor, without those whose low side is below `smallest`."""
     planes = (read_luma(path) for path in images)
     shrunk = (_shrink(plane, factor) for plane in planes for factor in factors)
-    return [make_pair(plane, scale) for plane in shrunk if min(plane.shape) >= smallest * scale]
+    pairs = (make_pair(plane, scale, enlarged) for plane in shrunk if min(plane.shape) >= scale)
+    return [pair for pair in pairs if min(pair.low.shape) >= smallest]
 
 
 def _shrink(plane: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

@@ -27,14 +27,17 @@ _DECONVOLUTION_GEOMETRY = {2: (4, 1), 3: (3, 0), 4: (4, 3)}
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution."""
+    """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution.
+
+    `activation` is "prelu" (a slope per channel, trained), "relu" or None.
+    """
 
     key: str
     inputs: int
     outputs: int
     kernel: int
     stride: int = 1
-    activation: bool = True
+    activation: str | None = "prelu"
 
 
 def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) -> list[Layer]:
@@ -50,7 +53,22 @@ def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) 
         Layer("shrinking", features, shrunk, 1),
         *(Layer(f"mapping.{index}", shrunk, shrunk, 3) for index in range(mappings)),
         Layer("expanding", shrunk, features, 1),
-        Layer("deconvolution", features, 1, 9, stride=scale, activation=False),
+        Layer("deconvolution", features, 1, 9, stride=scale, activation=None),
+    ]
+
+
+def srcnn(middle: int = 5) -> list[Layer]:
+    """Layers of SRCNN 9-`middle`-5 [1]_ on one channel, already enlarged.
+
+    References
+    ----------
+    .. [1] C. Dong, C. C. Loy, K. He, X. Tang, "Image Super-Resolution Using Deep Convolutional Networks",
+           TPAMI 2016, arXiv:1501.00092.
+    """
+    return [
+        Layer("patch_extraction", 1, 64, 9, activation="relu"),
+        Layer("nonlinear_mapping", 64, 32, middle, activation="relu"),
+        Layer("reconstruction", 32, 1, 5, activation=None),
     ]
 
 
@@ -64,12 +82,18 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
         self.border = layer.kernel // 2
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
-        nn.init.kaiming_normal_(self.weight, a=0.25)
-        self.slope = nn.Parameter(torch.full((layer.outputs,), 0.25)) if layer.activation else None
+        self.activation = layer.activation
+        slope = 0.25 if layer.activation == "prelu" else 0.0
+        nn.init.kaiming_normal_(self.weight, a=slope)
+        if layer.activation is None:
+            nn.init.normal_(self.weight, std=0.001)
+        self.slope = nn.Parameter(torch.full((layer.outputs,), slope)) if layer.activation == "prelu" else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
-        return y if self.slope is None else functional.prelu(y, self.slope)
+        if self.slope is not None:
+            return functional.prelu(y, self.slope)
+        return functional.relu(y) if self.activation == "relu" else y
 
 
 class _Deconvolution(nn.Module):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from .trainer import Trainer
 
 _VALIDATE_EVERY = 2000
 _HELD_OUT = 16  # one image in so many is validated on
-_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s"}
+_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
 
 
 def run(
@@ -85,10 +85,11 @@ def _check_files(output: Path, checkpoint: Path, resume: bool, overwrite: bool) 
 def _pairs(images: Sequence[Path], settings: Settings) -> tuple[list[Pair], list[Pair]]:
     held_out = list(images[_HELD_OUT // 2 :: _HELD_OUT]) or list(images[-1:])
     rest = [image for image in images if image not in held_out]
-    training = load_pairs(rest, settings.scale, SHRINKS, settings.patch)
-    validation = load_pairs(held_out, settings.scale, (1.0,), settings.patch)
+    enlarged = settings.factor != settings.scale
+    training = load_pairs(rest, settings.scale, SHRINKS, settings.patch, enlarged)
+    validation = load_pairs(held_out, settings.scale, (1.0,), settings.patch, enlarged)
     if not training or not validation:
-        needed = settings.patch * settings.scale
+        needed = settings.patch * settings.factor
         raise ValueError(
             f"too few images of at least {needed} × {needed} pixels (patch × scale) among {len(images)}: "
             "at least one to train on and one to validate on are needed"

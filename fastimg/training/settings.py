@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import _checks
 
-MODELS = ("fsrcnn", "fsrcnn-s")
+MODELS = ("fsrcnn", "fsrcnn-s", "srcnn")
 SCALES = (2, 3, 4)
 _MOST = 2**31 - 1
 
@@ -17,15 +17,16 @@ class Settings:
 
     Parameters
     ----------
-    model : {"fsrcnn", "fsrcnn-s"}
+    model : {"fsrcnn", "fsrcnn-s", "srcnn"}
     scale : {2, 3, 4}
     iterations : int
         Steps of Adam.
     batch, patch : int
-        Patches per step, and their rows and columns at the low resolution.
+        Patches per step, and their rows and columns as the network sees them: at the low resolution, for
+        "srcnn" enlarged.
     margin : int
-        Low-resolution pixels at a patch's border that do not count: there the network sees replicated
-        pixels where the image goes on.
+        Such pixels at a patch's border that do not count: there the network sees replicated pixels where the
+        image goes on.
     learning_rate : float
         At the start; falls to zero by a half cosine.
     mse_share : float
@@ -61,3 +62,8 @@ class Settings:
         for name in ("mse_share", "averaging"):
             if _checks.real(getattr(self, name), name, at_least=0) > 1:
                 raise ValueError(f"{name} must be at most 1, got {getattr(self, name):g}")
+
+    @property
+    def factor(self) -> int:
+        """What the network itself enlarges by: SRCNN gets an image that bicubic interpolation has enlarged."""
+        return 1 if self.model == "srcnn" else self.scale

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from .data import Pair, Patches
-from .networks import Layer, Network, fsrcnn
+from .networks import Layer, Network, fsrcnn, srcnn
 from .settings import Settings
 
 _LAYERS: dict[str, Callable[[int], list[Layer]]] = {
     "fsrcnn": fsrcnn,
     "fsrcnn-s": partial(fsrcnn, features=32, shrunk=5, mappings=1),
+    "srcnn": lambda scale: srcnn(),
 }
 _CHARBONNIER = 1e-3
 _WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
@@ -33,7 +34,7 @@ class Trainer:
     def __init__(self, settings: Settings, pairs: Sequence[Pair], device: str = "cpu") -> None:
         self.settings = settings
         self.device = _usable(device)
-        self.patches = Patches(pairs, settings.scale, settings.patch, settings.batch, settings.seed)
+        self.patches = Patches(pairs, settings.factor, settings.patch, settings.batch, settings.seed)
         torch.manual_seed(settings.seed)
         layers = _LAYERS[settings.model](settings.scale)
         self.network = Network(layers).to(self.device)
@@ -54,7 +55,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = _learning_rate(settings, self.iteration)
         low, high = (torch.from_numpy(array).to(self.device) for array in self.patches(self.iteration))
-        border = settings.margin * settings.scale
+        border = settings.margin * settings.factor
         inner = slice(border, high.shape[-1] - border)
         squared = (self.network(low) - high)[..., inner, inner].square()
         if self.iteration < (1 - settings.mse_share) * settings.iterations:
