@@ -12,22 +12,26 @@ BIN := $(VENV)/bin
 PYTHON ?= $(BIN)/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-KERNELS := $(shell find csrc tools -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
+KERNELS := $(shell find csrc tools tests -name '*.cpp' -o -name '*.hpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) \
     $(shell find fastimg -type f ! -name '*.so' ! -name '*.pyc')
 
-.PHONY: demo test test-v4 lint format bench inplace stubs clean
+.PHONY: demo test test-v4 test-resources lint format bench inplace stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fastimg demo --output demo.png --overwrite
 
 test: $(VENV)/.test
-	$(BIN)/pytest tests --pyargs fastimg
+	$(BIN)/pytest tests --ignore tests/cuda/test_resources.py --pyargs fastimg
 
 # The v4 kernels where the processor has no AVX-512: its instructions emulated, the tests of that target alone.
 test-v4: $(VENV)/.test $(VENV)/.inplace
 	FASTIMG_EMULATE_AVX512=1 $(PYTHON) setup.py -q build --build-base build/emulated --build-lib build/emulated/lib
 	PYTHONPATH=build/emulated/lib $(BIN)/pytest tests -k v4
+
+# Every CUDA kernel compiled for every architecture, and what it needs: minutes of compiling, no GPU.
+test-resources: $(VENV)/.test
+	$(BIN)/pytest tests/cuda/test_resources.py
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

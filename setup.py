@@ -4,7 +4,7 @@ import os
 from glob import glob
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # No -march and no -ffast-math: kernels choose their instruction set at run time (csrc/cpu/support/foreach_target.hpp).
 extension = Pybind11Extension(
@@ -38,5 +38,16 @@ if os.environ.get("FASTIMG_EMULATE_AVX512"):
         "-Wno-ignored-attributes",
     ]
 
+# CUDA kernels are compiled on the user's machine: the wheel carries their sources beside the code that launches them.
+kernels = {"fastimg.backends.cuda.kernels": "csrc/cuda", "fastimg.backends.cuda.kernels.support": "csrc/cuda/support"}
+
 ParallelCompile("FASTIMG_BUILD_JOBS", default=0).install()
-setup(ext_modules=[extension])
+setup(
+    ext_modules=[extension],
+    packages=[*find_packages(include=["fastimg*"]), *kernels],
+    package_dir=kernels,
+    package_data={
+        "fastimg": ["py.typed", "*.pyi", "models/weights/*"],
+        **{package: ["*.cu", "*.cuh"] for package in kernels},
+    },
+)

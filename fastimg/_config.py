@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,7 @@ def get_config() -> dict[str, Any]:
         "threads": get_num_threads(),
         "cupy": _cupy(),
         "gpu": _gpu(),
+        "cuda kernels": _kernel_cache(),
     }
 
 
@@ -91,13 +94,27 @@ def _cupy() -> str:
     loaded = sys.modules.get("cupy")
     if loaded is not None:
         return str(loaded.__version__)
-    if importlib.util.find_spec("cupy") is None:
-        return "not installed"
-    return "installed"
+    return "installed" if importlib.util.find_spec("cupy") else "not installed"
 
 
 def _gpu() -> str:
-    """What is known of a GPU without initialising one."""
-    if importlib.util.find_spec("cupy") is None:
-        return "not used: CuPy is not installed"
-    return "not used: this version has no CUDA backend"
+    """The device that kernels would run on, or why there is none."""
+    from .backends.cuda import runtime
+
+    try:
+        cupy = runtime.cupy()
+    except ImportError:
+        return "not used: CuPy is not installed (pip install 'fastimg[cuda13]' or 'fastimg[cuda12]')"
+    if not cupy.is_available():
+        return "not used: CuPy finds no CUDA device or driver"
+    device = cupy.cuda.Device()
+    name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+    return f"{name}, compute capability {device.compute_capability}"
+
+
+def _kernel_cache() -> str:
+    """Where CuPy keeps compiled kernels; the key of one is made of all our sources, its macros and the device."""
+    from .backends.cuda import runtime
+
+    folder = os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache"
+    return f"{folder}, sources {runtime.sources_hash()}"

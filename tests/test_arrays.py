@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastimg import arrays, metrics, util
+from fastimg.backends.cuda import runtime
 
 IMAGE = np.random.default_rng(1).random((20, 30), "float32")
 EXPECTED = util.random_noise(IMAGE, rng=1)
@@ -139,8 +140,12 @@ class LooksLikeCuda:
 
 
 @pytest.mark.parametrize("source", [LooksLikeCuda(), OnlyDLPack(IMAGE, (2, 0)), OnlyDLPack(IMAGE, (10, 0))])
-def test_arrays_on_a_gpu_are_refused_with_advice(source):
-    message = "image lives on a GPU, .*: copy it to the CPU first"
+def test_arrays_on_a_gpu_need_cupy(source, monkeypatch):
+    def no_cupy():
+        raise ImportError("No module named 'cupy'")
+
+    monkeypatch.setattr(runtime, "cupy", no_cupy)
+    message = r"image lives on a GPU, and CuPy, .*, is not installed: pip install 'fastimg\[cuda13\]'"
     with pytest.raises(TypeError, match=message):
         noisy(source)
     with pytest.raises(TypeError, match="out lives on a GPU"):
@@ -205,7 +210,7 @@ def test_tensors_that_cannot_be_used(torch):
         noisy(torch.zeros(3, 3, dtype=torch.bfloat16))
     with pytest.raises(TypeError, match="image must have one of the dtypes .*, got int64"):
         noisy(torch.zeros(3, 3, dtype=torch.int64))
-    with pytest.raises(TypeError, match="image must be on the CPU, got a tensor on meta"):
+    with pytest.raises(TypeError, match="image must be on the CPU or a CUDA device, got a tensor on meta"):
         noisy(torch.zeros(3, 3, device="meta"))
     with pytest.raises(TypeError, match="image of torch dtype torch.float32 cannot be used"):
         noisy(torch.eye(3).to_sparse())
@@ -247,8 +252,8 @@ def sliding() -> np.ndarray:
 
 
 WRONG_OUT = {
-    "list": (lambda: IMAGE.tolist(), TypeError, "out must be a NumPy array or a CPU tensor, got list"),
-    "scalar": (lambda: 3, TypeError, "out must be a NumPy array or a CPU tensor, got int"),
+    "list": (lambda: IMAGE.tolist(), TypeError, "out must be a NumPy or CuPy array or a tensor, got list"),
+    "scalar": (lambda: 3, TypeError, "out must be a NumPy or CuPy array or a tensor, got int"),
     "masked": (lambda: np.ma.masked_array(IMAGE), TypeError, "out must be a plain array, got MaskedArray"),
     "dtype": (lambda: np.zeros((20, 30)), TypeError, "out must have dtype float32, got float64"),
     "byte order": (lambda: np.zeros((20, 30), ">f4"), TypeError, "out must have aligned elements of native byte order"),

@@ -26,7 +26,7 @@ _DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
 
 _NEUTRAL_CHROMA = 128 / 255
 
-_BAND = 64  # rows of the result that are finished at a time: they stay in the cache
+_BAND = 64  # rows of the result that are finished at a time on the CPU: they stay in the cache
 
 
 class SuperResolution:
@@ -197,32 +197,35 @@ class SuperResolution:
         _checks.non_empty(pixels.shape, "image")
         size = (pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
         result = source.result((*size, *pixels.shape[2:]), [pixels.dtype], out)
-        self._enlarge(np.atleast_3d(pixels), np.atleast_3d(result.data), threads)
+        with source.current():
+            self._enlarge(np.atleast_3d(pixels), np.atleast_3d(result.data), threads)
         return result.give_back()
 
     def _enlarge(self, pixels: NDArray[Any], result: NDArray[Any], threads: int | None) -> None:
-        """Enlarge (H, W, C) `pixels` into `result`."""
+        """Enlarge (H, W, C) `pixels` into `result`; NumPy's functions stand for CuPy's where they are on a GPU."""
         if pixels.dtype.kind == "f":
             pixels = pixels.astype(np.float32, copy=False)
         colours = 1 if pixels.shape[2] < 3 else 3
-        enlarged = np.empty((3 if colours == 3 else self.network.in_channels, *result.shape[:2]), np.float32)
+        enlarged = _empty_like(result, (3 if colours == 3 else self.network.in_channels, *result.shape[:2]))
         if colours == 1:
-            planes = np.full((len(enlarged), *pixels.shape[:2]), _NEUTRAL_CHROMA, np.float32)
+            planes = _empty_like(pixels, (len(enlarged), *pixels.shape[:2]))
             planes[0] = _unit(pixels[..., 0])
+            planes[1:] = _NEUTRAL_CHROMA
             self._enlarge_planes(planes, enlarged, threads)
             _store(enlarged[0], result[..., 0])
         else:
             self._enlarge_colours(pixels[..., :3], enlarged, threads)
             ycbcr = np.moveaxis(enlarged, 0, 2)
-            for top in range(0, result.shape[0], _BAND):
-                band = slice(top, top + _BAND)
+            rows = _BAND if type(result) is np.ndarray else len(result)
+            for top in range(0, len(result), rows):
+                band = slice(top, top + rows)
                 _store(color.ycbcr2rgb(ycbcr[band], threads=threads), result[band, :, :3])
         if pixels.shape[2] > colours:
             _store(_bicubic(pixels[..., -1], result.shape[:2], threads), result[..., -1])
 
     def _enlarge_colours(self, rgb: NDArray[Any], enlarged: Float32, threads: int | None) -> None:
         """Enlarge an RGB image into planes of Y, Cb and Cr."""
-        ycbcr = np.empty((3, *rgb.shape[:2]), np.float32)
+        ycbcr = _empty_like(rgb, (3, *rgb.shape[:2]))
         color.rgb2ycbcr(rgb, out=np.moveaxis(ycbcr, 0, 2), threads=threads)
         seen = self.network.in_channels
         ycbcr[:seen] /= 255
@@ -482,6 +485,11 @@ def _bicubic(image: NDArray[Any], size: tuple[int, ...], threads: int | None, ou
     return enlarged
 
 
+def _empty_like(array: NDArray[Any], shape: tuple[int, ...]) -> Float32:
+    """float32 memory on the device of `array`."""
+    return np.empty_like(array, np.float32, order="C", shape=shape)
+
+
 def _unit(pixels: NDArray[Any]) -> Float32:
     """float32 as it is, integers scaled to [0, 1]."""
     if pixels.dtype.kind == "f":
@@ -496,4 +504,5 @@ def _store(values: Float32, result: NDArray[Any]) -> None:
         top = np.float32(np.iinfo(result.dtype).max)
         values *= top
         np.rint(values, out=values)
-    np.clip(values, 0, top, out=result, casting="unsafe")
+    np.clip(values, 0, top, out=values)
+    result[...] = values

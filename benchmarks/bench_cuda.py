@@ -1,0 +1,365 @@
+"""The CUDA backend against CuPy and PyTorch: `python benchmarks/bench_cuda.py [--json FILE] [--jobs gaussian]`.
+
+What is timed: the work on the device, by events around several calls, on arrays that are there already and with `out`
+given where the library has it. Each call takes the next of a set of inputs larger than the L2 cache, so that none is
+found there. Candidates of a job run in turns, in one process, medians over the rounds; each rival's result is compared
+with ours first. Beside each time stands the speed of copying the same bytes, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import timing
+
+from fastimg import filters, metrics, models, nn, restoration, transform
+
+try:
+    import cupy
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    sys.exit(f"needs CuPy and PyTorch: {error}")
+
+Call = Callable[[int], object]  # runs on the i-th of the rotated inputs and returns the result
+
+ROTATED_BYTES = 256 << 20  # several times the L2 cache of any device
+HD, UHD = (1080, 1920), (2160, 3840)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Candidates for the same work; `tolerance` is what the rivals' rounding may make of a difference from ours."""
+
+    name: str
+    candidates: dict[str, Call]
+    tolerance: float
+
+
+# ---- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def rotated(make: Callable[[np.random.Generator], np.ndarray]) -> list[cupy.ndarray]:
+    """Copies on the device of different images, together larger than the cache."""
+    rng = np.random.default_rng(0)
+    first = make(rng)
+    count = max(2, -(-ROTATED_BYTES // first.nbytes))
+    images = [cupy.asarray(first)]
+    images += [cupy.roll(images[0], 7919 * (i + 1)) for i in range(count - 1)]
+    return images
+
+
+def noisy(shape: tuple[int, ...], dtype: str) -> Callable[[np.random.Generator], np.ndarray]:
+    """A smooth scene with noise of sigma 15 (of 255)."""
+
+    def make(rng: np.random.Generator) -> np.ndarray:
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        scene = 128 + 60 * np.sin(x / 37) + 50 * np.cos(y / 23)
+        image = scene.reshape(scene.shape + (1,) * (len(shape) - 2)) + rng.normal(0, 15, shape)
+        return np.clip(image, 0, 255).astype(dtype) if dtype == "uint8" else (image / 255).astype(dtype)
+
+    return make
+
+
+def as_torch(images: list[cupy.ndarray]) -> list[torch.Tensor]:
+    return [torch.from_dlpack(image) for image in images]
+
+
+def turn(images: list, i: int) -> object:
+    return images[i % len(images)]
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def gaussian_jobs() -> Iterator[Job]:
+    from cupyx.scipy import ndimage
+
+    images = rotated(noisy(UHD, "float32"))
+    tensors, out = as_torch(images), cupy.empty_like(images[0])
+    for sigma in (1, 3, 20):
+        radius = int(4 * sigma + 0.5)
+        weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        taps = torch.tensor(weights / weights.sum(), dtype=torch.float32, device="cuda")
+
+        def separable(i: int, taps: torch.Tensor = taps, radius: int = radius) -> torch.Tensor:
+            x = turn(tensors, i)[None, None]
+            x = F.pad(x, (radius,) * 4, mode="replicate")
+            return F.conv2d(F.conv2d(x, taps.reshape(1, 1, -1, 1)), taps.reshape(1, 1, 1, -1))[0, 0]
+
+        yield Job(
+            f"gaussian 3840×2160 float32, sigma {sigma}",
+            {
+                "fastimg": lambda i, s=sigma: filters.gaussian(turn(images, i), s, out=out),
+                "copy": lambda i: cupy.copyto(out, turn(images, i)),
+                "cupyx": lambda i, s=sigma: ndimage.gaussian_filter(turn(images, i), s, mode="nearest"),
+                "torch": separable,
+            },
+            1e-5,
+        )
+    rgb = rotated(noisy((*UHD, 3), "uint8"))
+    rgb_out = cupy.empty_like(rgb[0])
+    yield Job(
+        "gaussian 3840×2160 uint8 RGB, sigma 3",
+        {
+            "fastimg": lambda i: filters.gaussian(turn(rgb, i), 3, channel_axis=-1, preserve_range=True, out=rgb_out),
+            "copy": lambda i: cupy.copyto(rgb_out, turn(rgb, i)),
+            "cupyx": lambda i: ndimage.gaussian_filter(turn(rgb, i), (3, 3, 0), mode="nearest"),
+        },
+        1.0,
+    )
+
+
+def torch_nl_means(image: torch.Tensor, patch: int, distance: int, h: float) -> torch.Tensor:
+    """The formulation that PyTorch users write: a box filter of squared differences per offset, both halves."""
+    rows, columns = image.shape
+    padded = F.pad(image[None, None], (distance + patch // 2,) * 4, mode="reflect")[0, 0]
+    inner = padded[distance:-distance, distance:-distance]
+    total, weights = torch.zeros_like(image), torch.zeros_like(image)
+    half = patch // 2
+    for dy in range(-distance, distance + 1):
+        for dx in range(-distance, distance + 1):
+            other = padded[distance + dy : distance + dy + inner.shape[0], distance + dx :][:, : inner.shape[1]]
+            d = F.avg_pool2d(((inner - other) ** 2)[None, None], patch, 1)[0, 0]
+            w = torch.exp(-d / h**2)
+            total += w * other[half : half + rows, half : half + columns]
+            weights += w
+    return total / weights
+
+
+def denoise_nl_means_jobs() -> Iterator[Job]:
+    h = 10 / 255
+    for dtype, top in (("uint8", 255), ("float32", 1.0)):
+        images = rotated(noisy(HD, dtype))
+        tensors, out = as_torch(images), cupy.empty_like(images[0])
+        yield Job(
+            f"denoise_nl_means 1920×1080 {dtype}, patch 7, search 21",
+            {
+                "fastimg": lambda i, images=images, out=out, h=h * top: restoration.denoise_nl_means(
+                    turn(images, i), patch_size=7, patch_distance=10, h=h, preserve_range=True, out=out
+                ),
+                "torch": lambda i, tensors=tensors, top=top: torch_nl_means(turn(tensors, i) / top, 7, 10, h),
+            },
+            float("inf"),  # scikit-image's patches are 6 wide: not the same values
+        )
+
+
+def torch_fsrcnn(network: models.Network) -> torch.nn.Module:
+    """The same layers and weights in PyTorch, zero padding in place of replication (as users write it)."""
+    layers: list[torch.nn.Module] = []
+    for layer in network.layers:
+        weight = torch.from_numpy(layer.weight.copy())
+        out, k = layer.out_channels, weight.shape[2:]
+        if isinstance(layer, models.Conv2d):
+            module: torch.nn.Module = torch.nn.Conv2d(layer.in_channels, out, k, padding=layer.padding)
+        else:
+            module = torch.nn.ConvTranspose2d(
+                layer.in_channels, out, k, layer.stride, layer.padding, layer.output_padding
+            )
+        module.weight.data, module.bias.data = weight, torch.from_numpy(layer.bias.copy())
+        layers.append(module)
+        if layer.slope is not None:
+            prelu = torch.nn.PReLU(len(layer.slope))
+            prelu.weight.data = torch.from_numpy(layer.slope.copy())
+            layers.append(prelu)
+    return torch.nn.Sequential(*layers).cuda().half().to(memory_format=torch.channels_last).eval()
+
+
+def in_graph(module: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor) -> Callable[[torch.Tensor], object]:
+    """A CUDA graph of one call; the input is copied into its place."""
+    place = example.clone()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            module(place)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = module(place)
+
+    def replay(x: torch.Tensor) -> torch.Tensor:
+        place.copy_(x)
+        graph.replay()
+        return result
+
+    return replay
+
+
+def network_jobs() -> Iterator[Job]:
+    torch.backends.cudnn.benchmark = True
+    network = models.FSRCNN.from_pretrained(scale=2).network
+    for size in ((540, 960), HD):
+        images = rotated(lambda rng, size=size: noisy(size, "float32")(rng)[None, None].astype(np.float32))
+        halves = [x.half().to(memory_format=torch.channels_last) for x in as_torch(images)]
+        with torch.inference_mode():
+            module = torch_fsrcnn(network)
+            graph = in_graph(module, halves[0])
+            compiled = torch.compile(torch_fsrcnn(network), mode="max-autotune")
+            candidates: dict[str, Call] = {
+                "fastimg float16": lambda i, x=images: network(turn(x, i), precision="float16"),
+                "fastimg float32": lambda i, x=images: network(turn(x, i)),
+                "torch graph": lambda i, x=halves, g=graph: g(turn(x, i)),
+                "torch.compile": lambda i, x=halves, c=compiled: c(turn(x, i)),
+            }
+        yield Job(f"FSRCNN ×2, {size[1]}×{size[0]}", candidates, float("inf"))  # borders differ
+
+
+def convolution_jobs() -> Iterator[Job]:
+    rng = np.random.default_rng(0)
+    for name, inputs, outputs, k, transposed in (
+        ("conv_transpose2d 9×9", 56, 1, 9, True),
+        ("conv2d 3×3", 12, 12, 3, False),
+    ):
+        images = rotated(lambda rng, c=inputs: rng.standard_normal((1, c, 540, 960), np.float32))
+        tensors = as_torch(images)
+        shape = (inputs, outputs, k, k) if transposed else (outputs, inputs, k, k)
+        weight = cupy.asarray(rng.standard_normal(shape).astype(np.float32) * 0.05)
+        slope = cupy.full(1, 0.25, np.float32)
+        w, s = torch.from_dlpack(weight), torch.from_dlpack(slope)
+        if transposed:
+            ours: Call = lambda i, x=images, w=weight: nn.conv_transpose2d(turn(x, i), w, None, 2, 4, 1)  # noqa: E731
+            theirs: Call = lambda i, x=tensors, w=w: F.conv_transpose2d(turn(x, i), w, None, 2, 4, 1)  # noqa: E731
+        else:
+            ours = lambda i, x=images, w=weight, s=slope: nn.conv2d(  # noqa: E731
+                turn(x, i), w, None, 1, 1, activation="prelu", slope=s
+            )
+            theirs = lambda i, x=tensors, w=w, s=s: F.prelu(F.conv2d(turn(x, i), w, None, 1, 1), s)  # noqa: E731
+        yield Job(f"{name}, {inputs}→{outputs}, 960×540 float32", {"fastimg": ours, "torch": theirs}, 1e-2)
+
+
+def metric_jobs() -> Iterator[Job]:
+    images = rotated(noisy(UHD, "float32"))
+    tensors = as_torch(images)
+    yield Job(
+        "peak_signal_noise_ratio 3840×2160 float32",
+        {
+            "fastimg": lambda i: metrics.peak_signal_noise_ratio(turn(images, i), turn(images, i + 1), data_range=1.0),
+            "torch": lambda i: 10 * torch.log10(1 / F.mse_loss(turn(tensors, i), turn(tensors, i + 1))),
+        },
+        1e-3,
+    )
+    taps = torch.exp(-0.5 * (torch.arange(-5.0, 6.0, device="cuda") / 1.5) ** 2)
+    taps /= taps.sum()
+
+    def similarity(i: int) -> torch.Tensor:
+        x, y = turn(tensors, i), turn(tensors, i + 1)
+        moments = torch.stack([x, y, x * x, y * y, x * y])[:, None]
+        blurred = F.conv2d(F.conv2d(moments, taps.reshape(1, 1, -1, 1)), taps.reshape(1, 1, 1, -1))[:, 0]
+        ux, uy, xx, yy, xy = blurred
+        vx, vy, vxy = xx - ux * ux, yy - uy * uy, xy - ux * uy
+        c1, c2 = 0.01**2, 0.03**2
+        return ((2 * ux * uy + c1) * (2 * vxy + c2) / ((ux * ux + uy * uy + c1) * (vx + vy + c2))).mean()
+
+    yield Job(
+        "structural_similarity 3840×2160 float32, Gaussian",
+        {
+            "fastimg": lambda i: metrics.structural_similarity(
+                turn(images, i),
+                turn(images, i + 1),
+                data_range=1.0,
+                gaussian_weights=True,
+                use_sample_covariance=False,
+            ),
+            "torch": similarity,
+        },
+        1e-3,
+    )
+
+
+def resize_jobs() -> Iterator[Job]:
+    images = rotated(noisy(UHD, "float32"))
+    tensors = as_torch(images)
+    yield Job(
+        "resize 3840×2160 to 1920×1080 float32, bicubic, antialiased",
+        {
+            "fastimg": lambda i: transform.resize(turn(images, i), HD, order=3),
+            "torch": lambda i: F.interpolate(
+                turn(tensors, i)[None, None], HD, mode="bicubic", antialias=True, align_corners=False
+            )[0, 0],
+        },
+        float("inf"),  # PyTorch's cubic has another coefficient
+    )
+
+
+JOBS = {
+    "gaussian": gaussian_jobs,
+    "denoise_nl_means": denoise_nl_means_jobs,
+    "network": network_jobs,
+    "convolution": convolution_jobs,
+    "metrics": metric_jobs,
+    "resize": resize_jobs,
+}
+
+
+# ---- timing ----------------------------------------------------------------------------------------------------------
+
+
+def milliseconds(call: Call, repeats: int) -> float:
+    """Of one call, by events around `repeats` of them."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for i in range(repeats):
+        call(i)
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / repeats
+
+
+def measure(job: Job, rounds: int = 9) -> timing.Row:
+    """Compare the results, then time the candidates in turns."""
+    ours = next(iter(job.candidates))
+    results = {name: call(0) for name, call in job.candidates.items() if name != "copy"}
+    expected = np.asarray(cupy.asnumpy(cupy.asarray(results[ours])), np.float64)
+    differences = {}
+    for name, result in results.items():
+        values = np.asarray(cupy.asnumpy(cupy.asarray(result)), np.float64)
+        differences[name] = float(np.abs(values - expected.reshape(values.shape)).max())
+        if differences[name] > job.tolerance:
+            raise SystemExit(f"{job.name}: {name} differs by {differences[name]:g}")
+    repeats = {name: max(3, int(20 / max(milliseconds(call, 3), 1e-3))) for name, call in job.candidates.items()}
+    times: dict[str, list[float]] = {name: [] for name in job.candidates}
+    for _ in range(rounds):
+        for name, call in job.candidates.items():
+            times[name].append(milliseconds(call, min(repeats[name], 200)))
+    timings = {
+        name: timing.Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
+        for name, samples in times.items()
+    }
+    return timing.Row(job.name, timings, differences)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument("--jobs", nargs="*", choices=JOBS, default=list(JOBS))
+    arguments = parser.parse_args()
+    if not cupy.is_available():
+        sys.exit("needs a CUDA device")
+    with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):  # one stream for both libraries
+        for name in arguments.jobs:
+            rows = []
+            for job in JOBS[name]():
+                try:
+                    rows.append(measure(job))
+                except Exception as error:  # a rival that fails is no reason to lose the rest
+                    print(f"{job.name}: {type(error).__name__}: {error}", file=sys.stderr)
+            RESULTS.extend(rows)
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    print(f"\n{properties['name'].decode()}; CuPy {cupy.__version__}, PyTorch {torch.__version__}\n")
+    for row in RESULTS:
+        print(timing.markdown([row], next(iter(row.timings))), "\n")
+    if arguments.json:
+        versions = {"cupy": cupy.__version__, "torch": torch.__version__, "python": platform.python_version()}
+        timing.write_json(arguments.json, RESULTS, {"gpu": properties["name"].decode(), **versions}, threads=0)
+
+
+RESULTS: list[timing.Row] = []
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Where the work of the CUDA backend goes: a device, and a stream on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from . import runtime
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """The operations of the CUDA backend, on one device and in the order of one stream.
+
+    Parameters
+    ----------
+    device : int
+    stream : int, optional
+        The address of a CUDA stream; CuPy's current stream by default.
+    """
+
+    def __init__(self, device: int, stream: int | None) -> None:
+        self.device = device
+        self.stream = stream
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this device and stream CuPy's current ones."""
+        cuda = runtime.cupy().cuda
+        with ExitStack() as stack:
+            if cuda.Device().id != self.device:
+                stack.enter_context(cuda.Device(self.device))
+            if self.stream is not None:
+                stack.enter_context(cuda.ExternalStream(self.stream, self.device))
+            yield
+
+    def __getattr__(self, operation: str) -> Any:
+        return partial(self._run, getattr(import_module(__package__), operation))
+
+    def _run(self, operation: Any, *arguments: Any, **options: Any) -> Any:
+        with self.current():
+            return operation(*arguments, **options)

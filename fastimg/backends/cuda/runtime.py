@@ -1,0 +1,187 @@
+"""Kernels compiled and launched: all that the CUDA backend knows of CuPy.
+
+A kernel is a function of a file in csrc/cuda, specialised by macros, compiled by NVRTC for the device at its first use
+and kept on disk by CuPy. It takes one struct by value, described here by a structured dtype, which holds pointers and
+strides as well as numbers: one argument is cheaper to pass than twenty.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["BORDER_MODES", "Kernel", "c_type", "cupy", "kernel", "view_dtype", "view_fields"]
+
+# As csrc/cuda/support/border.cuh numbers them.
+BORDER_MODES = {mode: number for number, mode in enumerate(("nearest", "reflect", "mirror", "wrap", "constant"))}
+
+C_TYPES = {"uint8": "uint8_t", "uint16": "uint16_t", "float16": "half", "float32": "float"}
+
+Definitions = tuple[tuple[str, int | str], ...]
+
+
+def cupy() -> Any:
+    """CuPy, imported when a kernel is first wanted."""
+    return import_module("cupy")
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """What kernels call a dtype."""
+    return C_TYPES[dtype.name]
+
+
+# ---- arrays in a struct ----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def view_dtype(ndim: int) -> np.dtype[Any]:
+    """`View<ndim>` of csrc/cuda/support/view.cuh."""
+    return np.dtype([("data", np.uint64), ("stride", np.int64, (ndim,))], align=True)
+
+
+def view_fields(array: Any) -> tuple[int, tuple[int, ...]]:
+    """An array as the value of a `view_dtype`: its address, and strides in elements."""
+    return address(array), element_strides(array)
+
+
+def element_strides(array: Any) -> tuple[int, ...]:
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def address(array: Any) -> int:
+    """Where the first element of a CuPy array lies."""
+    pointer: int = array.__cuda_array_interface__["data"][0]
+    return pointer
+
+
+def merged_axes(*arrays: Any) -> tuple[list[int], list[list[int]]]:
+    """Arrays of one shape with as few axes as can stand for it: that shape, and each array's strides in elements.
+
+    Axes of length 1 are dropped, and neighbours that all arrays pass through in one stride become one.
+    """
+    shape: list[int] = []
+    strides: list[list[int]] = [[] for _ in arrays]
+    for n, *steps in zip(arrays[0].shape, *map(element_strides, arrays), strict=True):
+        if n == 1:
+            continue
+        if shape and all(s[-1] == step * n for s, step in zip(strides, steps, strict=True)):
+            shape[-1] *= n
+            for s, step in zip(strides, steps, strict=True):
+                s[-1] = step
+        else:
+            shape.append(n)
+            for s, step in zip(strides, steps, strict=True):
+                s.append(step)
+    return (shape, strides) if shape else ([1], [[1] for _ in arrays])
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A compiled function and the struct that it takes.
+
+    Parameters
+    ----------
+    function : callable
+        A CuPy function: grid, block, arguments, shared memory.
+    parameters : dtype
+        The struct, laid out as a C++ compiler does.
+    """
+
+    def __init__(self, function: Any, parameters: np.dtype[Any]) -> None:
+        self._function = function
+        self._parameters = parameters
+        self._shared_memory = 48 << 10  # what a launch may ask for without being allowed more
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], values: Mapping[str, Any], shared_memory: int = 0
+    ) -> None:
+        """Launch on the current device and stream, without waiting."""
+        struct: NDArray[Any] = np.zeros((), self._parameters)
+        for name, value in values.items():
+            struct[name] = value
+        if shared_memory > self._shared_memory:
+            self._function.max_dynamic_shared_size_bytes = shared_memory
+            self._shared_memory = shared_memory
+        self._function(grid, block, (struct,), shared_mem=shared_memory)
+
+
+def kernel(source: str, name: str, parameters: np.dtype[Any], **definitions: int | str) -> Kernel:
+    """The function `name` of csrc/cuda/`source`.cu, specialised by macros, for the current device.
+
+    Parameters
+    ----------
+    source, name : str
+    parameters : dtype
+        The struct that the function takes by value.
+    **definitions : int or str
+        Macros and what they stand for.
+    """
+    library = cupy()
+    return _kernel(library, library.cuda.Device().id, source, name, parameters, tuple(definitions.items()))
+
+
+@functools.cache
+def _kernel(
+    library: Any, device: int, source: str, name: str, parameters: np.dtype[Any], definitions: Definitions
+) -> Kernel:
+    return Kernel(_module(library, device, source, definitions).get_function(name), parameters)
+
+
+@functools.cache
+def _module(library: Any, device: int, source: str, definitions: Definitions) -> Any:
+    code = (sources() / f"{source}.cu").read_text()
+    return library.RawModule(code=code, options=compile_options(definitions), backend="nvrtc")
+
+
+def compile_options(definitions: Definitions) -> tuple[str, ...]:
+    """What NVRTC is told besides what CuPy adds; the hash of all sources is there for the key of CuPy's cache."""
+    macros = (f"-D{name}={value}" for name, value in (("FASTIMG_SOURCES", sources_hash()), *definitions))
+    return ("-std=c++17", f"-I{sources()}", *macros)
+
+
+@functools.cache
+def sources() -> Path:
+    """The folder of the kernels: beside this file where fastimg is installed, csrc/cuda in its sources."""
+    installed = Path(__file__).parent / "kernels"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "csrc" / "cuda"
+
+
+@functools.cache
+def sources_hash() -> str:
+    """One hash of all kernel files."""
+    digest = hashlib.sha256()
+    for path in sorted(sources().rglob("*.cu*")):
+        digest.update(path.read_bytes())
+    return f"0x{digest.hexdigest()[:16]}"
+
+
+def shared_memory_limit() -> int:
+    """Bytes of shared memory that a block may ask for on the current device."""
+    limit: int = cupy().cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
+    return limit
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Scratch memory of the current device, from CuPy's pool.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough; the message says how much was wanted.
+    """
+    library = cupy()
+    try:
+        return library.empty(shape, dtype)
+    except library.cuda.memory.OutOfMemoryError as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        raise MemoryError(f"{size} bytes of scratch memory are needed on the device: {error}") from error

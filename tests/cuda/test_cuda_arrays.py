@@ -1,0 +1,112 @@
+"""What comes in as an array on a device and how it is given back, shown on `color.rgb2gray`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastimg import color, filters
+
+IMAGE = np.random.default_rng(1).random((12, 17, 3), "float32")
+EXPECTED = color.rgb2gray(IMAGE)
+
+
+def close(device, result) -> None:
+    np.testing.assert_allclose(device.numpy(result), EXPECTED, rtol=0, atol=1e-6)
+
+
+def test_the_kind_that_came_in_is_given_back(device):
+    result = color.rgb2gray(device.array(IMAGE))
+    assert type(result) is device.library.ndarray
+    close(device, result)
+
+
+def test_out_is_written_and_given_back(device):
+    image, out = device.array(IMAGE), device.array(np.zeros_like(EXPECTED))
+    assert color.rgb2gray(image, out=out) is out
+    close(device, out)
+    planes = device.array(np.zeros((*EXPECTED.shape, 2), np.float32))
+    assert color.rgb2gray(image, out=planes[::-1, :, 1]).shape == EXPECTED.shape
+    close(device, planes[::-1, :, 1])
+    assert not device.numpy(planes)[..., 0].any()
+
+
+def test_wrong_out(device):
+    image = device.array(IMAGE)
+    wrong = [
+        (np.zeros_like(EXPECTED), TypeError, "out must be of the kind of rgb"),
+        (device.array(EXPECTED.astype(np.float16)), TypeError, "out must have dtype float32, got float16"),
+        (device.array(EXPECTED[1:]), ValueError, r"out must have shape \(12, 17\), got \(11, 17\)"),
+        (image[..., 0], ValueError, "out must not overlap rgb"),
+    ]
+    for out, error, message in wrong:
+        with pytest.raises(error, match=message):
+            color.rgb2gray(image, out=out)
+    np.testing.assert_array_equal(device.numpy(image), IMAGE)
+    with pytest.raises(TypeError, match="out must be of the kind of rgb, ndarray, got"):
+        color.rgb2gray(IMAGE, out=device.array(EXPECTED))
+
+
+def test_neighbouring_planes_do_not_overlap(device):
+    both = device.array(np.concatenate([IMAGE, np.zeros_like(IMAGE)], axis=-1))
+    color.rgb2ycbcr(both[..., :3], out=both[..., 3:])
+    expected = color.rgb2ycbcr(IMAGE)
+    np.testing.assert_allclose(device.numpy(both[..., 3:]), expected, rtol=0, atol=1e-4)
+
+
+def test_dtypes_that_no_kernel_takes(device):
+    for dtype in ("float64", "int32"):
+        with pytest.raises(TypeError, match=f"rgb must have one of the dtypes .*float32 on a GPU, got {dtype}"):
+            color.rgb2gray(device.array(IMAGE.astype(dtype)))
+
+
+def test_one_launch_and_no_more(device):
+    """A call launches one kernel and allocates its result alone."""
+    if not device.emulated:
+        pytest.skip("launches are counted by the emulator")
+    image = device.array(IMAGE)
+    with device.library.recording() as launches:
+        color.rgb2gray(image)
+        filters.gaussian(image, 1.0, channel_axis=-1)
+    assert launches[0].kernel == "convert_color"
+    assert len(launches) == 2
+
+
+def test_tensors(device):
+    """On a GPU alone: PyTorch is not emulated."""
+    if device.emulated:
+        pytest.skip("needs a GPU")
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs PyTorch with CUDA")
+    tensor = torch.from_numpy(IMAGE).cuda()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        result = color.rgb2gray(tensor)
+    assert isinstance(result, torch.Tensor)
+    assert result.device == tensor.device
+    np.testing.assert_allclose(result.cpu().numpy(), EXPECTED, rtol=0, atol=1e-6)
+    out = torch.empty(EXPECTED.shape, device="cuda")
+    assert color.rgb2gray(tensor, out=out) is out
+    np.testing.assert_array_equal(out.cpu().numpy(), result.cpu().numpy())
+    with pytest.raises(TypeError, match="requires a gradient"):
+        color.rgb2gray(tensor.requires_grad_())
+    view = torch.from_numpy(IMAGE).cuda().permute(2, 0, 1)
+    np.testing.assert_allclose(color.rgb2gray(view, channel_axis=0).cpu().numpy(), EXPECTED, rtol=0, atol=1e-6)
+
+
+def test_captured_in_a_graph(device):
+    """A captured call allocates nothing and waits for nothing when `out` is given."""
+    if device.emulated:
+        pytest.skip("needs a GPU")
+    cupy = device.library
+    image, out = device.array(IMAGE), cupy.zeros(EXPECTED.shape, np.float32)
+    color.rgb2gray(image, out=out)
+    out[...] = 0
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        color.rgb2gray(image, out=out)
+        graph = stream.end_capture()
+        graph.launch()
+    stream.synchronize()
+    close(device, out)
