@@ -108,6 +108,13 @@ class Source:
         """Inside, what CuPy does goes where the backend's work goes; nothing to do on the CPU."""
         return self.backend.current() if self.on_gpu else nullcontext()
 
+    def copy_beside(self, constants: NDArray[Any]) -> Any:
+        """A few constants where this array lives; on the CPU themselves. The same values are copied only once."""
+        if not self.on_gpu:
+            return constants
+        constants = np.asarray(constants, np.float32)
+        return self.backend.constants(constants.tobytes(), constants.shape)
+
     def result(self, shape: Sequence[int], dtypes: Sequence[DTypeLike], out: Any = None) -> Result:
         """Memory for a result: new, or the caller's `out` once it has been checked.
 

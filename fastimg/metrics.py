@@ -242,6 +242,10 @@ def structural_similarity(
 
     One pass over both images, O(n * win_size), in memory that does not depend on the image's size (but for the map).
 
+    On a GPU arithmetic is in float32, around a sample of the neighbourhood, and only the mean is in double: it agrees
+    with the CPU's to about 1e-6, the map to 1e-4 and mostly to 1e-6. Images of more than two axes beside the channels,
+    and windows of more than 21 samples, take O(n * win_size**axes) there.
+
     References
     ----------
     .. [1] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to
@@ -297,7 +301,14 @@ def structural_similarity(
 
     options = (weights, width // 2, covariance_factor, c1, c2, count)
     planes0, planes1 = _planes(source0.data, axis), _planes(source1.data, axis)
-    if not _checks.boolean(full, "full"):
+    full = _checks.boolean(full, "full")
+    if source0.on_gpu:
+        mean = source0.result((), [np.float64])
+        index = source0.result(shape, [np.float32]) if full else None
+        planes = None if index is None else _planes(index.data, axis)
+        source0.backend.structural_similarity(planes0, planes1, planes, *options, mean.data)
+        return mean.give_back() if index is None else (mean.give_back(), index.give_back())
+    if not full:
         return float(source0.backend.structural_similarity(planes0, planes1, None, *options))
     result = source0.result(shape, [np.float64 if source0.data.dtype == np.float64 else np.float32])
     mean = source0.backend.structural_similarity(planes0, planes1, _planes(result.data, axis), *options)

@@ -118,7 +118,7 @@ def conv2d(
             )
     shape = [(p - span) // s + 1 for p, span, s in zip(padded, spans, stride, strict=True)]
     outputs = kernel.shape[0]
-    biases, slopes = _constants(bias, activation, slope, outputs)
+    biases, slopes = _constants(source, bias, activation, slope, outputs)
     count = _checks.threads(threads)
     result = source.result((*source.data.shape[:-3], outputs, *shape), [np.float32], out)
     geometry = (stride, before, dilation, groups, padding_mode)
@@ -233,7 +233,7 @@ def conv_transpose2d(
                 )
         shape.append(length)
     outputs = kernel.shape[1] * groups
-    biases, slopes = _constants(bias, activation, slope, outputs)
+    biases, slopes = _constants(source, bias, activation, slope, outputs)
     count = _checks.threads(threads)
     result = source.result((*source.data.shape[:-3], outputs, *shape), [np.float32], out)
     geometry = (stride, padding, dilation, groups, padding_mode)
@@ -245,7 +245,9 @@ def conv_transpose2d(
 def _take_images(x: Any, weight: Any) -> tuple[arrays.Source, NDArray[np.float32]]:
     """The images and the kernels, of the right dtype and rank, with at least one channel and weight."""
     source = arrays.take(x, "x", dtypes=[np.float32])
-    kernel = arrays.take(weight, "weight", dtypes=[np.float32]).data
+    kernels = arrays.take(weight, "weight", dtypes=[np.float32])
+    arrays.expect_together(source, kernels)
+    kernel = kernels.data
     _checks.rank(source.data.ndim, "x", (3, 4), "C, H, W or N, C, H, W")
     _checks.rank(kernel.ndim, "weight", (4,), "output and input channels, kernel height, kernel width")
     _checks.non_empty(kernel.shape, "weight")
@@ -316,13 +318,11 @@ def _transposed_reach(n: int, kernel: int, stride: int, padding: int, dilation: 
 
 
 def _constants(
-    bias: Any, activation: str | None, slope: Any, outputs: int
+    source: arrays.Source, bias: Any, activation: str | None, slope: Any, outputs: int
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Bias and slope, one of each per output channel where there are any."""
+    """Bias and slope on the device of `source`, one of each per output channel where there are any."""
     if bias is not None:
-        bias = arrays.take(bias, "bias", dtypes=[np.float32]).data
-        if bias.shape != (outputs,):
-            raise ValueError(f"bias must have shape ({outputs},), got {bias.shape}")
+        bias = _per_output(source, bias, "bias", [np.float32], outputs, [(outputs,)])
     _checks.one_of(activation, "activation", _ACTIVATIONS)
     if activation in (None, "relu"):
         if slope is not None:
@@ -334,9 +334,23 @@ def _constants(
         slope = 0.01
     if not hasattr(slope, "shape"):
         slope = np.array(_checks.real(slope, "slope"))
-    slopes = arrays.take(slope, "slope", dtypes=[np.float32, np.float64]).data
-    if not (np.abs(slopes) <= np.finfo(np.float32).max).all():
+    elif isinstance(slope, np.ndarray | np.generic) and not (np.abs(slope) <= np.finfo(np.float32).max).all():
         raise ValueError("slope must be finite in float32, got NaN, infinity or a value beyond")
-    if slopes.shape not in ((), (1,), (outputs,)):
-        raise ValueError(f"slope must be a number or have shape (1,) or ({outputs},), got {slopes.shape}")
-    return bias, np.ascontiguousarray(np.broadcast_to(slopes, outputs), np.float32)
+    return bias, _per_output(source, slope, "slope", [np.float32, np.float64], outputs, [(), (1,), (outputs,)])
+
+
+def _per_output(
+    source: arrays.Source, constants: Any, name: str, dtypes: list[Any], outputs: int, shapes: list[tuple[int, ...]]
+) -> Any:
+    """One float32 per output channel on the device of `source`; what lies on the CPU is copied there, but once."""
+    taken = arrays.take(constants, name, dtypes=dtypes)
+    if taken.data.shape not in shapes:
+        expected = f"have shape ({outputs},)" if len(shapes) == 1 else f"be a number or have shape (1,) or ({outputs},)"
+        raise ValueError(f"{name} must {expected}, got {taken.data.shape}")
+    if not taken.on_gpu:
+        return source.copy_beside(np.ascontiguousarray(np.broadcast_to(taken.data, outputs), np.float32))
+    arrays.expect_together(source, taken)
+    values, _ = source.view.new((outputs,), np.dtype(np.float32))
+    with source.current():
+        values[...] = taken.data
+    return values

@@ -90,7 +90,8 @@ def resize(
     scikit-image's own anti-aliasing gives other values. With ``kernel="nearest", anti_aliasing=True`` the result is the
     mean over the area.
 
-    Arithmetic is in float32, for float64 images and for uint16 with `preserve_range` in float64. Bicubic enlarging
+    Arithmetic is in float32, for float64 images and for uint16 with `preserve_range` in float64 (on a GPU in 64-bit
+    integers, which rounds the same but for one in thousands of exact halves when shrinking). Bicubic enlarging
     takes 8 multiply-adds per output sample; shrinking takes as many per input sample. Scratch is a few hundred
     kilobytes per thread. Every output sample is a sum over equally many input samples, some of them with weight 0: a
     NaN or infinity makes NaN of all within the kernel's radius, and of some up to twice as far.

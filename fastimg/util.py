@@ -63,7 +63,7 @@ def random_noise(
     var : float, default 0.01
         Variance of the noise in modes 'gaussian' and 'speckle'; under `preserve_range`, the default for 'gaussian' is
         0.01 times the squared range.
-    local_vars : array, default 0.01
+    local_vars : array of the kind of `image`, default 0.01
         Variance at each sample in mode 'localvar', above 0; broadcast to the shape of the image. The default is scaled
         like `var`.
     amount : float, default 0.05
@@ -103,10 +103,14 @@ def random_noise(
     Signature and distributions are those of `skimage.util.random_noise`; the numbers are not. They come from the
     counter-based generator Philox4x32-10 [1]_: the draw of a sample is a function of the seed and of the sample's
     place, so that a seed gives the same noise for any memory layout and number of threads, and, but for rounding of
-    the last place, on any instruction set. Normal numbers are drawn in single precision and reach 6.7 standard
-    deviations.
+    the last place, on any instruction set and on a GPU. Normal numbers are drawn in single precision and reach 6.7
+    standard deviations.
 
     One pass, O(n); no memory but the result. Mode 'poisson' first sorts a copy of the image to count its values.
+
+    On a GPU nothing waits for values of the image: whether a floating image has negative samples is found there, in
+    another pass where it matters; `local_vars` and the range of a signed image in mode 'poisson' are not checked (what
+    they would be refused for makes NaN or counts of 0).
 
     References
     ----------
@@ -146,8 +150,8 @@ def random_noise(
     axis = _checks.axis(channel_axis, "channel_axis", data.ndim)
     whole = float(np.iinfo(data.dtype).max) if data.dtype.kind == "u" else 1.0
     high = whole if keep else 1.0
-    low = -high if data.dtype.kind == "f" and np.fmin.reduce(data, axis=None) < 0 else 0.0
-    variances = np.ones((), np.float32)
+    low = _low(source, high)
+    variances: Any = np.ones((), np.float32)
 
     options: dict[str, Any]
     if mode in ("gaussian", "speckle"):
@@ -158,9 +162,9 @@ def random_noise(
         }
     elif mode == "localvar":
         options = {}
-        variances = _variances(0.01 * high**2 if local_vars is None else local_vars, data.shape)
+        variances = _variances(0.01 * high**2 if local_vars is None else local_vars, source)
     elif mode == "poisson":
-        options = _poisson(data, whole, high, low)
+        options = {"distinct": _distinct(source)} if source.on_gpu else _poisson(data, whole, high, low or 0.0)
     else:
         pixels = data.size // (1 if axis is None else data.shape[axis])
         share = {"salt": 1.0, "pepper": 0.0}.get(mode, salt_vs_pepper)
@@ -172,7 +176,7 @@ def random_noise(
         raise ValueError("out must not overlap local_vars")
     source.backend.random_noise(
         _channels_last(data, axis),
-        _channels_last(np.broadcast_to(variances, data.shape), axis),
+        variances if source.on_gpu else _channels_last(np.broadcast_to(variances, data.shape), axis),
         _channels_last(result.data, axis),
         options.pop("mode", {"localvar": "local_gaussian"}.get(mode, mode)),
         key,
@@ -186,18 +190,50 @@ def random_noise(
     return result.give_back()
 
 
-def _variances(local_vars: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _low(source: arrays.Source, high: float) -> float | None:
+    """The lower end of the image's range; None where only its device knows."""
+    if source.data.dtype.kind == "u":
+        return 0.0
+    if source.on_gpu:
+        return None
+    return -high if np.fmin.reduce(source.data, axis=None) < 0 else 0.0
+
+
+def _variances(local_vars: Any, image: arrays.Source) -> Any:
+    """float32, in a shape that broadcasts to the image's; one number is on the CPU always."""
     if hasattr(local_vars, "__len__"):
-        values = np.asarray(arrays.take(local_vars, "local_vars").data, np.float32)
+        given = arrays.take(local_vars, "local_vars")
+        arrays.expect_together(image, given)
+        values = given.data
+        if values.dtype != np.float32:
+            with given.current():
+                values = values.astype(np.float32)
     else:
+        given = None
         values = np.asarray(_checks.real(local_vars, "local_vars"), np.float32)
-    try:
-        np.broadcast_to(values, shape)
-    except ValueError:
-        raise ValueError(f"local_vars must have a shape that broadcasts to {shape}, got {values.shape}") from None
+    shape = image.data.shape
+    if not _broadcasts(values.shape, shape):
+        raise ValueError(f"local_vars must have a shape that broadcasts to {shape}, got {values.shape}")
+    if given is not None and given.on_gpu:
+        return values
     if not (values > 0).all() or not np.isfinite(values).all():
         raise ValueError("local_vars must be finite and above 0 everywhere")
     return values
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+def _distinct(source: arrays.Source) -> Any:
+    """The number of different values of an image on a GPU, less one, as an array of one element there."""
+    with source.current():
+        values = np.sort(source.data.ravel())  # NaN at the end, and never equal to itself
+        differ = (values[1:] != values[:-1]) & (values[:-1] == values[:-1])
+        return np.sum(differ, axis=0, keepdims=True, dtype=np.int64)
 
 
 def _poisson(data: NDArray[Any], whole: float, high: float, low: float) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cuda_emulator as emulator
 import numpy as np
 import pytest
@@ -112,17 +114,6 @@ extern "C" __global__ void by_value(double* out, const __grid_constant__ Point p
 }
 
 extern "C" __global__ void subnormal(float* x) { x[1] = x[0] * 0.5f; }
-
-template <class T>
-__device__ void add_one_of(T* x) {
-    __shared__ T values[32];
-    values[threadIdx.x] = x[threadIdx.x];
-    __syncwarp();
-    x[threadIdx.x] = values[31 - threadIdx.x] + T(1);
-}
-#ifdef TYPE
-extern "C" __global__ void add_one(TYPE* x) { add_one_of(x); }
-#endif
 """
 
 
@@ -208,14 +199,29 @@ def test_arguments_by_value():
     assert result.tolist() == [0.5, 1.25, 20, 1.5, 2.5, -3, 4 << 40, 200, 1]
 
 
+TEMPLATE = r"""
+template <class T>
+__device__ void add_one_of(T* x) {
+    __shared__ T values[32];
+    values[threadIdx.x] = x[threadIdx.x];
+    __syncwarp();
+    x[threadIdx.x] = values[31 - threadIdx.x] + T(1);
+}
+#ifdef TYPE
+extern "C" __global__ void add_one(TYPE* x) { add_one_of(x); }
+#endif
+"""
+
+
 def test_macros_and_templates():
     """Shared arrays of two instances of a template, in two libraries, are distinct."""
-    for dtype, name in ((np.float32, "float"), (np.int32, "int"), (np.uint8, "unsigned char")):
+    for dtype, name in ((np.float32, "float"), (np.uint8, "unsigned char")):
         x = device_array(np.arange(32), dtype)
-        right("add_one", f"-DTYPE={name}")((1,), (32,), (x,))
+        module = emulator.RawModule(code=TEMPLATE, options=(f"-DTYPE={name}",))
+        module.get_function("add_one")((1,), (32,), (x,))
         assert np.array_equal(x, np.arange(32, 0, -1))
     with pytest.raises(ValueError, match="no kernel .* add_one"):
-        right("add_one")
+        emulator.RawModule(code=TEMPLATE).get_function("add_one")
 
 
 def test_subnormal_floats_are_zero_on_the_device_alone():
@@ -533,10 +539,15 @@ def wrong(name: str, *options: str):
     return emulator.RawModule(code=WRONG, options=options).get_function(name)
 
 
+def rotated_sums_launch():
+    """Grid, block and arguments."""
+    return (1,), (256,), device_array(np.arange(2048), np.float32), emulator.empty(256, np.float32), np.int32(8)
+
+
 def rotated_sums(*options):
-    x, sums = device_array(np.arange(2048), np.float32), emulator.empty(256, np.float32)
-    wrong("rotated_sums", *options)((1,), (256,), (x, sums, np.int32(8)))
-    return np.array_equal(sums, np.roll(np.arange(2048).reshape(8, 256).sum(axis=0), -100))
+    grid, block, *arguments = rotated_sums_launch()
+    wrong("rotated_sums", *options)(grid, block, arguments)
+    return np.array_equal(arguments[1], np.roll(np.arange(2048).reshape(8, 256).sum(axis=0), -100))
 
 
 def rotate(*options):
@@ -667,6 +678,445 @@ def test_segmentation_faults():
     assert rotate()
 
 
+# ---- the memory checker ----------------------------------------------------------------------------------------------
+
+WATCHED = r"""
+extern "C" __global__ void between_warps(float* x) {
+    __shared__ float values[64];
+    values[threadIdx.x] = x[threadIdx.x];             // written
+    x[threadIdx.x] = values[(threadIdx.x + 32) % 64];  // read
+}
+
+extern "C" __global__ void within_a_warp(float* x) {
+    __shared__ float values[64];
+    values[threadIdx.x] = x[threadIdx.x];  // written
+#if defined(RIGHT)
+    __syncwarp();
+#elif defined(SHUFFLE)
+    __shfl_sync(0xffffffffu, 1, 0);
+#endif
+    x[threadIdx.x] = values[threadIdx.x ^ 1];  // read
+}
+
+extern "C" __global__ void overwritten(float* x) {
+    __shared__ float value;
+    value = threadIdx.x;  // written
+    __syncthreads();
+    x[threadIdx.x] = value;
+}
+
+// Orders the two accesses by a barrier, but not the second round's write behind the first round's read.
+extern "C" __global__ void second_round(float* x) {
+    __shared__ float values[64];
+    for (int i = 0; i < 2; ++i) {
+        values[threadIdx.x] = x[threadIdx.x] + i;  // written
+        __syncthreads();
+        x[threadIdx.x] = values[63 - threadIdx.x];  // read
+    }
+}
+
+// A copy is there for the thread that waited; for others after a barrier.
+extern "C" __global__ void copied(const float* x, float* y) {
+    __shared__ float values[64];
+    const int t = threadIdx.x;
+    emulator::async_copy(values + t, x + t, 4, 4);  // written
+    emulator::async_copy_commit();
+#ifdef RIGHT
+    emulator::async_copy_wait(0);
+    __syncthreads();
+#else
+    __syncthreads();
+    emulator::async_copy_wait(0);
+#endif
+    y[t] = values[63 - t];  // read
+}
+
+extern "C" __global__ void counted(int* x) {
+    __shared__ int count;
+    if (threadIdx.x == 0) count = 0;
+    __syncthreads();
+    atomicAdd(&count, 1);  // written
+#ifdef RIGHT
+    __syncthreads();
+#endif
+    x[threadIdx.x] = count;  // read
+}
+
+extern "C" __global__ void between_blocks(const float* x, float* y, float* total) {
+    y[blockIdx.x * blockDim.x + threadIdx.x] = x[threadIdx.x];  // written
+    atomicAdd(total, 1.0f);
+#ifndef RIGHT
+    y[64] += y[(blockIdx.x * blockDim.x + threadIdx.x) ^ 32];  // read
+#endif
+}
+
+// Neighbouring bytes of a word belong to different threads.
+extern "C" __global__ void of_bytes(const unsigned char* x, unsigned char* y) {
+    __shared__ unsigned char values[64];
+    values[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = values[63 - threadIdx.x];
+}
+
+extern "C" __global__ void partly_written(unsigned short* x) {
+    __shared__ __align__(4) unsigned char values[128];
+    values[2 * threadIdx.x] = 1;
+    __syncthreads();
+    x[threadIdx.x] = values[2 * threadIdx.x];
+    x[threadIdx.x] = reinterpret_cast<unsigned short*>(values)[threadIdx.x];  // read
+}
+
+extern "C" __global__ void unwritten(float* x) {
+    FASTIMG_DYNAMIC_SHARED(float, values);
+    if (blockIdx.x == 1) values[threadIdx.x] = 1;
+    x[threadIdx.x] = values[threadIdx.x];  // read
+}
+
+extern "C" __global__ void outside(const float* x, float* y, int i) {
+    y[0] = x[i];  // read
+}
+extern "C" __global__ void outside_shared(float* y, int i) {
+    FASTIMG_DYNAMIC_SHARED(float, values);
+    values[i] = y[0];  // written
+}
+extern "C" __global__ void misaligned(unsigned char* x) {
+    *reinterpret_cast<volatile int*>(x + 2) = 0;  // written
+}
+
+struct Table {
+    int first[8];
+};
+__constant__ int constants[4] = {1, 2, 3, 4};
+extern "C" __global__ void own_memory(int* x, Table table, int n) {
+    int values[8];
+    for (int i = 0; i < n; ++i) values[i] = table.first[i] + constants[i % 4];
+    x[0] = values[n / 2];
+}
+
+// ---- efficiency
+
+extern "C" __global__ void columns(const float* x, float* y) {
+    __shared__ float narrow[32][32], wide[32][33], two_way[64];
+    __shared__ __align__(16) float4 vectors[64];
+    const int t = threadIdx.x;
+    float sum = x[t];  // coalesced
+    sum += x[t * 8];   // strided
+    sum += x[0];       // broadcast
+    sum += x[t + 1];   // shifted
+    for (int i = 0; i < 32; ++i) narrow[i][t] = wide[i][t] = sum;  // rows
+    for (int i = t; i < 64; i += 32) two_way[i] = sum;
+    for (int i = t; i < 64; i += 32) vectors[i] = make_float4(sum, sum, sum, sum);
+    __syncwarp();
+    for (int i = 0; i < 32; ++i) sum += narrow[t][i];  // narrow
+    for (int i = 0; i < 32; ++i) sum += wide[t][i];    // wide
+    sum += two_way[2 * t];                             // two-way
+    sum += two_way[t / 2];                             // pairs
+    emulator::note_load(&vectors[t], 16);              // vectors
+    sum += emulator::unchecked_copy<float4>(&vectors[t]).x;
+    emulator::note_load(&vectors[2 * t], 16);  // every other vector
+    emulator::note_load(x + 4 * t, 16);        // vectors of global memory
+    y[t] = sum;
+}
+
+extern "C" __global__ void matrices(unsigned* x) {
+    __shared__ __align__(16) unsigned short close[16][64], apart[16][72];
+    for (int i = threadIdx.x; i < 16 * 64; i += 32) close[i / 64][i % 64] = apart[i / 64][i % 64] = 0;
+    __syncwarp();
+    unsigned r[4];
+    emulator::ldmatrix<4>(r, &close[threadIdx.x % 16][threadIdx.x / 16 * 8]);  // close
+    emulator::ldmatrix<4>(r, &apart[threadIdx.x % 16][threadIdx.x / 16 * 8]);  // apart
+    x[threadIdx.x] = r[0];
+}
+"""
+
+
+RIGHT_ORDER = ("-DRIGHT",)
+
+
+def watched(name, grid, block, *arguments, shared_mem=0, options=(), code=WATCHED):
+    """A launch under the checker, and its report."""
+    with emulator.checking() as report:
+        function = emulator.RawModule(code=code, options=options).get_function(name)
+        function(grid, block, arguments, shared_mem=shared_mem)
+    return report
+
+
+def found(report) -> set[tuple[str, str, int, int]]:
+    return {(p.kind, p.space, p.line, p.other_line) for p in report.problems}
+
+
+def line(kernel: str, mark: str, code: str = WATCHED) -> int:
+    """The first line from the kernel's on that ends with the mark."""
+    (start, *_) = [i for i, text in enumerate(code.splitlines()) if f" {kernel}(" in text]
+    return next(i + 1 for i, text in enumerate(code.splitlines()) if i >= start and text.endswith(f"// {mark}"))
+
+
+def test_races_between_warps(any_schedule):
+    report = watched("between_warps", (1,), (64,), emulator.zeros(64, np.float32))
+    written, read = line("between_warps", "written"), line("between_warps", "read")
+    assert found(report) <= {
+        ("read-after-write race", "shared", read, written),
+        ("write-after-read race", "shared", written, read),
+        ("uninitialised read", "shared", read, 0),
+    }
+    assert any("race" in p.kind for p in report.problems)
+    assert {abs(p.thread[0] - p.other_thread) for p in report.problems if "race" in p.kind} == {32}
+
+
+def test_races_within_a_warp(any_schedule):
+    """A barrier of the warp orders its lanes; a shuffle does not."""
+    x = emulator.zeros(64, np.float32)
+    assert watched("within_a_warp", (1,), (64,), x, options=RIGHT_ORDER).problems == []
+    for options in ((), ("-DSHUFFLE",)):
+        report = watched("within_a_warp", (1,), (64,), x, options=options)
+        assert any("race" in p.kind for p in report.problems)
+
+
+def test_races_of_writes(any_schedule):
+    written = line("overwritten", "written")
+    report = watched("overwritten", (1,), (64,), emulator.zeros(64, np.float32))
+    assert found(report) == {("write-after-write race", "shared", written, written)}
+
+
+def test_races_with_the_round_before(any_schedule):
+    """Found even where the order of threads happens to give the right result."""
+    report = watched("second_round", (1,), (64,), emulator.zeros(64, np.float32))
+    written, read = line("second_round", "written"), line("second_round", "read")
+    assert ("write-after-read race", "shared", written, read) in found(report)
+    with emulator.schedule("in_order"):
+        report = watched("rotated_sums", *rotated_sums_launch(), options=("-DNO_BARRIER",), code=WRONG)
+        assert {p.kind for p in report.problems} == {"write-after-read race"}
+
+
+def test_races_with_copies_under_way(any_schedule):
+    x = emulator.zeros(64, np.float32)
+    assert watched("copied", (1,), (64,), x, emulator.empty(64, np.float32), options=RIGHT_ORDER).problems == []
+    report = watched("copied", (1,), (64,), x, emulator.empty(64, np.float32))
+    written, read = line("copied", "written"), line("copied", "read")
+    assert found(report) & {
+        ("read-after-write race", "shared", read, written),
+        ("write-after-read race", "shared", written, read),
+    }
+
+
+def test_atomics_do_not_race_with_each_other(any_schedule):
+    x = emulator.zeros(64, np.int32)
+    assert watched("counted", (1,), (64,), x, options=RIGHT_ORDER).problems == []
+    assert (x == 64).all()
+    report = watched("counted", (1,), (64,), x)
+    assert any("race" in p.kind and p.space == "shared" for p in report.problems)
+
+
+def test_races_between_blocks(any_schedule):
+    arguments = emulator.zeros(32, np.float32), emulator.zeros(65, np.float32), emulator.zeros(1, np.float32)
+    assert watched("between_blocks", (2,), (32,), *arguments, options=RIGHT_ORDER).problems == []
+    report = watched("between_blocks", (2,), (32,), *arguments)
+    written, read = line("between_blocks", "written"), line("between_blocks", "read")
+    races = {(p.line, p.other_line) for p in report.problems if p.space == "global" and "race" in p.kind}
+    assert races & {(written, read), (read, written)}
+
+
+def test_bytes_of_a_word_are_told_apart(any_schedule):
+    x = device_array(np.arange(64), np.uint8)
+    assert watched("of_bytes", (1,), (64,), x, emulator.empty(64, np.uint8)).problems == []
+    report = watched("partly_written", (1,), (64,), emulator.empty(64, np.uint16))
+    assert found(report) == {("uninitialised read", "shared", line("partly_written", "read"), 0)}
+    assert report.problems[0].count == 64
+
+
+def test_garbage_in_shared_memory(any_schedule):
+    """What another block wrote there does not count."""
+    report = watched("unwritten", (3,), (32,), emulator.empty(32, np.float32), shared_mem=128)
+    assert ("uninitialised read", "shared", line("unwritten", "read"), 0) in found(report)
+    (problem,) = (p for p in report.problems if p.kind == "uninitialised read")
+    assert problem.count == 64
+    assert problem.block[0] != 1
+
+
+@pytest.mark.parametrize(("i", "space"), [(-1, "global"), (100, "global"), (1100, "global"), (10**9, "")])
+def test_bounds_of_buffers(i, space):
+    x, y = emulator.zeros(100, np.float32), emulator.zeros(1, np.float32)
+    with emulator.checking() as report:
+        function = emulator.RawModule(code=WATCHED).get_function("outside")
+        function((1,), (1,), (x, y, np.int32(99)))
+        assert report.problems == []
+        try:
+            function((1,), (1,), (x, y, np.int32(i)))
+        except emulator.EmulatorError:
+            assert i == 10**9
+    assert found(report) == {("out of bounds", space, line("outside", "read"), 0)}
+
+
+@pytest.mark.parametrize("i", [-1, 64])
+def test_bounds_of_dynamic_shared_memory(i):
+    with emulator.checking() as report:
+        function = emulator.RawModule(code=WATCHED).get_function("outside_shared")
+        function((1,), (1,), (emulator.zeros(1, np.float32), np.int32(63)), shared_mem=256)
+        with pytest.raises(emulator.EmulatorError, match="beside dynamic shared memory"):
+            function((1,), (1,), (emulator.zeros(1, np.float32), np.int32(i)), shared_mem=256)
+    assert found(report) == {("out of bounds", "shared", line("outside_shared", "written"), 0)}
+
+
+def test_misalignment():
+    report = watched("misaligned", (1,), (1,), emulator.zeros(8, np.uint8))
+    assert found(report) == {("misaligned", "global", line("misaligned", "written"), 0)}
+
+
+def test_a_threads_own_memory_is_not_judged():
+    x, table = emulator.zeros(1, np.int32), np.zeros((), [("first", np.int32, 8)])
+    table["first"] = np.arange(8)
+    assert watched("own_memory", (1,), (64,), x[:1], table, np.int32(8), code=WATCHED).problems != []  # all write x
+    report = watched("own_memory", (1,), (1,), x, table, np.int32(8))
+    assert report.problems == []
+    assert {(a.kind, a.space) for a in report.accesses} == {("write", "global")}
+    assert x[0] == 4 + 1
+
+
+def test_right_kernels_have_no_problems(any_schedule, rng):
+    x, zeros = device_array(rng.random((64, 64), np.float32)), emulator.zeros(64, np.float32)
+    halves = emulator.zeros(256, np.uint16)
+    for code, *launch in [
+        (RIGHT, "sums", (4,), (256,), x, zeros, emulator.empty(4, np.float32), np.int32(4096)),
+        (RIGHT, "transpose", (2, 2), (32, 8), x, emulator.empty((64, 64), np.float32), np.int32(64)),
+        (RIGHT, "collectives", (1,), (32,), emulator.empty((20, 32), np.int32)),
+        (RIGHT, "votes", (1,), (64,), emulator.empty(192, np.int32), np.int32(40)),
+        (RIGHT, "reverse", (1,), (64,), zeros, np.int32(50)),
+        (TENSOR_CORES, "multiply_loaded", (1,), (32,), halves, halves, emulator.empty(128, np.float32)),
+        (WRONG, "rotated_sums", *rotated_sums_launch()),
+    ]:
+        assert watched(*launch, shared_mem=32, code=code).problems == [], launch
+
+
+def test_passes_and_sectors():
+    report = watched("columns", (1,), (32,), emulator.zeros(256, np.float32), emulator.zeros(32, np.float32))
+    assert report.problems == []
+    by_line = {a.line: a for a in report.accesses if a.kind == "read"}
+    for mark, bytes_, requests, passes, ideal in [
+        ("coalesced", 4, 1, 4, 4),
+        ("strided", 4, 1, 32, 4),
+        ("broadcast", 4, 1, 1, 1),
+        ("shifted", 4, 1, 5, 4),
+        ("narrow", 4, 32, 32 * 32, 32),
+        ("wide", 4, 32, 32, 32),
+        ("two-way", 4, 1, 2, 1),
+        ("pairs", 4, 1, 1, 1),
+        ("vectors", 16, 1, 4, 4),
+        ("every other vector", 16, 1, 8, 4),
+        ("vectors of global memory", 16, 1, 16, 16),
+    ]:
+        a = by_line[line("columns", mark)]
+        assert (mark, a.bytes, a.requests, a.passes, a.ideal) == (mark, bytes_, requests, passes, ideal)
+        assert a.worst == passes / requests
+    written = {a.line: a for a in report.accesses if a.kind == "write" and a.space == "shared"}
+    rows = written[line("columns", "rows")]
+    assert (rows.requests, rows.passes) == (64, 64)
+
+
+def test_passes_of_matrices():
+    report = watched("matrices", (1,), (32,), emulator.zeros(32, np.uint32))
+    by_line = {a.line: (a.requests, a.passes, a.ideal) for a in report.accesses if a.kind == "read"}
+    assert by_line[line("matrices", "close")] == (1, 32, 4)
+    assert by_line[line("matrices", "apart")] == (1, 4, 4)
+
+
+def test_accesses_belong_to_the_kernels_lines(tmp_path):
+    """What a header does counts where it is called."""
+    (tmp_path / "load.cuh").write_text("template <class T>\n__device__ T load(const T* p) {\n    return *p;\n}\n")
+    code = """#include "load.cuh"
+extern "C" __global__ void add(float* x) {
+    x[0] =
+        load(x + 1) +
+        load(x + 2);
+}
+"""
+    report = watched("add", (1,), (1,), emulator.zeros(3, np.float32), options=(f"-I{tmp_path}",), code=code)
+    assert [(a.file, a.line, a.kind) for a in report.accesses] == [
+        ("kernel.cu", 3, "write"),
+        ("kernel.cu", 4, "read"),
+        ("kernel.cu", 5, "read"),
+    ]
+
+
+def test_reports_as_text():
+    report = watched("between_warps", (1,), (64,), emulator.zeros(64, np.float32))
+    text = str(report)
+    assert "between_warps, block (0, 0, 0), thread (" in text
+    assert "write of 4 bytes: 2 requests of 4.00 sectors, ideally 4.00, at most 4" in text
+
+
+# ---- sanitizers ------------------------------------------------------------------------------------------------------
+
+SANITIZED = r"""
+extern "C" __global__ void right(float* x) {
+    __shared__ float values[32];
+    values[31 - threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = values[threadIdx.x];
+}
+extern "C" __global__ void static_shared(float* x) {
+    __shared__ float values[32], others[32];
+    others[threadIdx.x] = 0;
+    values[threadIdx.x + 1] = x[threadIdx.x];  // 5
+    __syncthreads();
+    x[threadIdx.x] = values[threadIdx.x] + others[threadIdx.x];
+}
+extern "C" __global__ void dynamic_shared(float* x) {
+    FASTIMG_DYNAMIC_SHARED(float, values);
+    values[threadIdx.x + 1] = x[threadIdx.x];
+}
+extern "C" __global__ void global_memory(float* x) { x[threadIdx.x] = x[threadIdx.x + 1]; }
+extern "C" __global__ void own_array(float* x) {
+    volatile float values[4] = {};
+    x[0] = values[int(x[1]) + 4];
+}
+extern "C" __global__ void saturating(float* x) { reinterpret_cast<unsigned char*>(x)[0] = x[0]; }
+extern "C" __global__ void overflowing(int* x) { x[0] = (x[0] + 0x7fffffff) + 1; }
+"""
+SANITIZED_LAUNCH = """
+import sys, numpy as np, cuda_emulator as emulator
+module = emulator.RawModule(code=sys.argv[1])
+x = emulator.asarray(np.full(32, 1000, sys.argv[3]))
+if sys.argv[2] == "own_array":
+    x[1] = 0
+for name in ("right", sys.argv[2]) if sys.argv[3] == "f4" else (sys.argv[2],):
+    print(name, flush=True)
+    module.get_function(name)((2,), (32,), (x,), shared_mem=128)
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype", "report"),
+    [
+        ("right", "f4", None),
+        ("static_shared", "f4", "index 32 out of bounds for type 'float [32]'"),
+        ("dynamic_shared", "f4", "heap-buffer-overflow"),
+        ("global_memory", "f4", "heap-buffer-overflow"),
+        ("own_array", "f4", "index 4 out of bounds for type 'float [4]'"),
+        ("saturating", "f4", "1000 is outside the range of representable values of type 'unsigned char'"),
+        ("overflowing", "i4", "signed integer overflow"),
+    ],
+)
+def test_sanitizers(kernel, dtype, report):
+    done = emulator.run_sanitized("-c", SANITIZED_LAUNCH, SANITIZED, kernel, dtype)
+    assert kernel in done.stdout
+    if report is None:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode != 0
+        assert "done" not in done.stdout
+        assert report in done.stderr
+        assert "kernel.cu:" in done.stderr
+
+
+def test_right_kernels_under_sanitizers():
+    names = " or ".join(
+        f"test_{name}" for name in ("sums", "transpose", "collectives", "votes", "products", "intrinsics")
+    )
+    done = emulator.run_sanitized("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", names)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # ---- launches --------------------------------------------------------------------------------------------------------
 
 
@@ -768,7 +1218,15 @@ def test_arrays_have_cudas_interface():
 
 def test_views_stay_on_the_device():
     x = emulator.asarray(np.arange(24, dtype=np.uint16).reshape(2, 3, 4))
-    for view in (x[1], x[:, ::-1], x.T, x[..., None], np.moveaxis(x, 0, -1), x.reshape(6, 4), np.broadcast_to(x, (5, 2, 3, 4), subok=True)):
+    for view in (
+        x[1],
+        x[:, ::-1],
+        x.T,
+        x[..., None],
+        np.moveaxis(x, 0, -1),
+        x.reshape(6, 4),
+        np.broadcast_to(x, (5, 2, 3, 4), subok=True),
+    ):
         assert type(view) is emulator.ndarray
         assert view.__cuda_array_interface__["data"][0] == view.ctypes.data
         assert np.may_share_memory(view, x)
@@ -792,6 +1250,15 @@ def test_copies_and_results_are_on_the_device():
     assert emulator.asarray(np.asfortranarray(x.get())).strides == (4, 8)
     x += 1
     assert x.tolist() == [[2, 3], [4, 5]]
+
+
+def test_arrays_of_other_libraries_are_taken_as_they_are():
+    x = emulator.asarray(np.arange(12, dtype=np.int32).reshape(3, 4))[:, ::2]
+    other = SimpleNamespace(__cuda_array_interface__=x.__cuda_array_interface__)
+    taken = emulator.asarray(other)
+    assert type(taken) is emulator.ndarray
+    assert (taken.ctypes.data, taken.strides, taken.tolist()) == (x.ctypes.data, x.strides, x.tolist())
+    assert emulator.asarray(other, np.float32).tolist() == x.tolist()
 
 
 def test_other_memory_is_not_passed_off_as_the_devices():

@@ -1,37 +1,47 @@
-// Non-local means: csrc/cpu/denoise_nl_means.hpp has the formula. One launch, no memory beside the image and the result.
+// Non-local means: csrc/cpu/denoise_nl_means.hpp has the formula. One launch, no memory beside the image and the
+// result.
 //
-// Samples are scaled such that the sum of a patch's squared differences is the logarithm of the weight to base 1/2: what
-// is left to do for a weight is one comparison with the cutoff and one ex2.
+// Samples are scaled such that the sum of a patch's squared differences is the logarithm of the weight to base 1/2: a
+// weight takes one comparison with the cutoff and one ex2.
 //
-// denoise_nl_means_strips, for patches up to 16 wide and up to 4 channels, which the macros name. A thread owns a strip of
-// ROWS x COLUMNS pixels: a warp lies across the image, the block's warps below each other. The samples under the patches
-// of its pixels, p, and the sums of its results stay in registers from the first offset to the last. The block holds the
-// samples around it in shared memory, those that a span of offsets needs; for each dx a thread runs through dy with its
-// window q on them, also in registers: the next dy needs one new row. For each offset
+// denoise_nl_means_strips, for patches up to 16 wide and up to three channels. A thread owns a strip of ROWS x COLUMNS
+// pixels; a warp lies across the image, the block's warps below each other. The samples under the patches of a thread's
+// pixels, p, and the sums of its results stay in registers from the first offset to the last. The block keeps the
+// samples that a span of offsets needs in shared memory; for each dx a thread runs through dy with its window q on
+// them, in registers too: the next dy needs one new row. For each offset
 //
 //   sum_over_rows      squared differences, summed over P rows by suffixes and prefixes of groups of P rows (van Herk;
 //                      Gil and Werman): no subtraction, so no drift, and a NaN stays where it is
 //   sum_over_columns   sums over P columns, from parts of sums that neighbouring lanes pass on by shuffles
-//   add_offset         weight, and what it weighs
+//   add_weighed        the weight, and what it weighs
 //
-// Counts for 6 x 6 and one channel, a strip of 5 x 4, per pixel and offset, in instructions of sm_90:
-//   squared differences 2.0 FADD, 2.2 FFMA or FMUL; sums over rows 0.8 FADD, over columns 2.5 FADD and 1.25 SHFL; weight
-//   1 FSETP, 1 MUFU; results 1 FFMA, 1 FADD; shared memory 0.2 LDS; the window's move 0.65 MOV; loops 0.2: 13.7 in all
-// The issue of instructions is the limit: shuffles and loads take 1.45 cycles of an SM's shared memory against the 3.4
-// that the issue takes per warp, ex2 takes 2. A warp has results in 30 of 32 lanes. 168 registers: 12 warps on an SM.
-// Device memory: a block of 20 rows x 120 columns reads its surroundings of 47 x 151 samples once for every 24 x 23
-// offsets, through L2; nothing against the arithmetic. Weights are symmetric, w(p, q) = w(q, p), but to use each twice
-// would take an exchange through shared memory (3 accesses more a pair), barriers, and weights for a margin of half the
-// search window: 21 instructions a pair in place of 27, before stalls, and twice the code.
+// Instructions of sm_90 per pixel and offset for patches of 6 x 6 and one channel, in strips of 5 x 4:
 //
-// denoise_nl_means_any, for all other patches and channels: a block has 64 x 64 pixels and, offset after offset, sums over
-// rows into shared memory, sums from there over columns to weights, and adds them up for four channels at a time. A patch
-// of any size costs a few additions; larger ones more margin around the block: nearly three times as much at 127 as at 17.
+//   squared differences 4.0, sums over rows 0.8, over columns 2.5 and 1.25 shuffles, weight 2, results 2, samples from
+//   shared memory 0.2, moves of the window 0.8 (every third offset), loops 0.3: together 13.9 (14.9 with an excess)
 //
-// Macros: IN, OUT (types of samples); STRIPS (1 or 0, which kernel); EXCESS (1 where there is one to subtract). For strips:
-// CHANNELS, BEFORE and AFTER (of the patch), COLUMNS, ROWS, STEPS (offsets between moves of the window), SPAN_X and SPAN_Y
-// (offsets that a tile serves), MIN_BLOCKS (on an SM).
+// Their issue is the limit: 3.5 cycles of an SM for 32 pixels, beside 1.5 of shared memory for loads and shuffles and 2
+// of ex2. 30 of 32 lanes have results. 168 registers: 12 warps to an SM. Device memory: a block of 20 x 120 pixels
+// reads 47 x 151 samples once for 23 x 24 offsets, against some 6000 instructions a pixel. Weights are symmetric, w(p,
+// q) = w(q, p), but to use each twice takes three accesses to shared memory, barriers, and weights for a margin of half
+// the search: 21 instructions a pair in place of 28 before any stall, for twice the code.
+//
+// PACKED: from uint8 to uint8 a register holds two pixels as halves, in which the same work is done; a column of
+// offsets is summed in halves, all columns in floats. 8.8 instructions per pixel and offset, 8 of the cycles in which a
+// scheduler could issue one go to ex2. Halves have 11 bits: means are off by some hundredths of a level. Where a sum
+// overflows it is infinite, and weighs nothing.
+//
+// denoise_nl_means_any, for all other patches and channels: a block has 64 x 64 pixels and, offset after offset, sums
+// over rows into shared memory, from there over columns to weights, and adds partners up, for four channels at a time.
+// A patch of any size costs a few additions; larger ones have more margin around the block, which costs three times as
+// much at 127 as at 17.
+//
+// Macros: IN, OUT (types of samples); STRIPS (1 or 0: which kernel); EXCESS (1 where there is one to subtract). For
+// strips PACKED, CHANNELS, BEFORE and AFTER (of the patch), COLUMNS, ROWS, STEPS (offsets between moves of the window),
+// SPAN_Y and SPAN_X (offsets that a tile serves), MIN_BLOCKS (to an SM).
 #include "support/border.cuh"
+#include "support/half2.cuh"
+#include "support/vector_access.cuh"
 #include "support/view.cuh"
 
 using namespace fastimg;
@@ -74,17 +84,45 @@ __device__ constexpr int kPhase = kWarp + divide_up(SPAN_X, kColumns);
 __device__ constexpr int kPitch = kPhase * kColumns;
 __device__ constexpr int kTileRows = kWarps * kRows + kPatch - 1 + SPAN_Y - 1;
 
-typedef float Samples[CHANNELS][kColumns];  // of one row of a strip
+// What registers and the tile hold: a value of one pixel, or those of two in halves, the second kBelow rows below the
+// first.
+__device__ constexpr int kPixels = PACKED ? 2 : 1;
+__device__ constexpr int kBelow = kWarps * kRows;
+__device__ constexpr float kMiddle = PACKED ? 128.0f : 0.0f;  // taken from samples, so that halves are more exact
+#if PACKED
+typedef half2 Word;
+__device__ Word word_of(float first, float second) { return pack_half2(first, second); }
+__device__ float first_of(Word word) { return low_float(word); }
+__device__ float second_of(Word word) { return high_float(word); }
+#else
+typedef float Word;
+__device__ Word word_of(float first, float) { return first; }
+__device__ float first_of(Word word) { return word; }
+__device__ float add(float a, float b) { return a + b; }
+__device__ float subtract(float a, float b) { return a - b; }
+__device__ float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+__device__ float negative(float x) { return -x; }
+#endif
+
+typedef Word Samples[CHANNELS][kColumns];  // of one row of a strip
 
 // The samples that a block needs for a span of offsets. Column x of a row stands at place x / COLUMNS of phase
 // x % COLUMNS, so that lanes, which step by COLUMNS, find theirs side by side at any offset.
 struct Tile {
-    float samples[CHANNELS][kTileRows][kPitch];
+    Word samples[CHANNELS][kTileRows][kPitch];
 };
 
 __device__ int place_of(int column) { return column % kColumns * kPhase + column / kColumns; }
 
 __device__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }
+
+// The samples of a pixel, and of the one below, which may lie outside the image.
+__device__ Word word_at(const Parameters& parameters, int y, int x, int channel) {
+    const auto value = [&](int row) {
+        return (sample_at(parameters, mirrored(row, parameters.rows), x, channel) - kMiddle) * parameters.to_units;
+    };
+    return word_of(value(y), PACKED ? value(y + kBelow) : 0.0f);
+}
 
 // Loads `rows` x `columns` samples, the first at a row and column of the image. True if what this thread saw is finite.
 __device__ bool load_tile(Tile& tile, const Parameters& parameters, int top, int left, int rows, int columns) {
@@ -99,9 +137,8 @@ __device__ bool load_tile(Tile& tile, const Parameters& parameters, int top, int
             const int x = mirrored(left + column, parameters.columns);
 #pragma unroll
             for (int c = 0; c < CHANNELS; ++c) {
-                const float sample = sample_at(parameters, y, x, c);
-                if constexpr (!is_integer<IN>) finite = finite && is_finite(sample);
-                tile.samples[c][row][place_of(column)] = sample * parameters.to_units;
+                if constexpr (!is_integer<IN>) finite = finite && is_finite(sample_at(parameters, y, x, c));
+                tile.samples[c][row][place_of(column)] = word_at(parameters, top + row, x, c);
             }
         }
     }
@@ -109,23 +146,23 @@ __device__ bool load_tile(Tile& tile, const Parameters& parameters, int top, int
 }
 
 // A sum minus the squared difference of two rows' samples in column k. Sums are negative: ex2 takes them as they are.
-__device__ float minus_square(float sum, const Samples& p, const Samples& q, int k) {
-    float squares = CHANNELS == 1 ? sum : 0.0f;
+__device__ Word minus_square(Word sum, const Samples& p, const Samples& q, int k) {
+    Word squares = CHANNELS == 1 ? sum : Word{};
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c) {
-        const float difference = q[c][k] - p[c][k];
-        squares = fmaf(-difference, difference, squares);
+        const Word difference = subtract(q[c][k], p[c][k]);
+        squares = multiply_add(negative(difference), difference, squares);
     }
-    return CHANNELS == 1 ? squares : sum + squares;
+    return CHANNELS == 1 ? squares : add(sum, squares);
 }
 
-// sums[r] = start - squared differences of rows r .. r + P-1 of column k: a suffix of one group of P rows and a prefix of
+// sums[r] = start - squared differences of rows r .. r + P-1 of column k: a suffix of a group of P rows and a prefix of
 // the next.
-__device__ void sum_over_rows(float (&sums)[kRows][kColumns], const Samples (&p)[kWindow], const Samples* q, int k,
-                              float start) {
+__device__ void sum_over_rows(Word (&sums)[kRows][kColumns], const Samples (&p)[kWindow], const Samples* q, int k,
+                              Word start) {
 #pragma unroll
     for (int group = 0; group < kRows; group += kPatch) {
-        float suffix = start, prefix = 0.0f;
+        Word suffix = start, prefix = {};
 #pragma unroll
         for (int row = group + kPatch - 1; row >= group; --row) {
             suffix = minus_square(suffix, p[row], q[row], k);
@@ -134,20 +171,20 @@ __device__ void sum_over_rows(float (&sums)[kRows][kColumns], const Samples (&p)
 #pragma unroll
         for (int row = group + 1; row < min(group + kPatch, kRows); ++row) {
             prefix = minus_square(prefix, p[row + kPatch - 1], q[row + kPatch - 1], k);
-            sums[row][k] += prefix;
+            sums[row][k] = add(sums[row][k], prefix);
         }
     }
 }
 
 // sums[j] = sum of the values of columns j - BEFORE .. j + AFTER, some of which are those of other lanes.
-__device__ void sum_over_columns(float (&sums)[kColumns], const float (&values)[kColumns]) {
-    float from_first[kColumns], to_last[kColumns];  // sums of this lane's columns: 0 .. k and k .. COLUMNS-1
+__device__ void sum_over_columns(Word (&sums)[kColumns], const Word (&values)[kColumns]) {
+    Word from_first[kColumns], to_last[kColumns];  // sums of this lane's columns: 0 .. k and k .. COLUMNS-1
     from_first[0] = values[0];
     to_last[kColumns - 1] = values[kColumns - 1];
 #pragma unroll
     for (int k = 1; k < kColumns; ++k) {
-        from_first[k] = from_first[k - 1] + values[k];
-        to_last[kColumns - 1 - k] = values[kColumns - 1 - k] + to_last[kColumns - k];
+        from_first[k] = add(from_first[k - 1], values[k]);
+        to_last[kColumns - 1 - k] = add(values[kColumns - 1 - k], to_last[kColumns - k]);
     }
     to_last[0] = from_first[kColumns - 1];
 #pragma unroll
@@ -156,70 +193,104 @@ __device__ void sum_over_columns(float (&sums)[kColumns], const float (&values)[
         sums[j] = first == 0 ? from_first[last] : last == kColumns - 1 ? to_last[first] : values[first];
         if (first == 0 || last == kColumns - 1) continue;
 #pragma unroll
-        for (int k = first + 1; k <= last; ++k) sums[j] += values[k];
+        for (int k = first + 1; k <= last; ++k) sums[j] = add(sums[j], values[k]);
     }
 #pragma unroll
     for (int lanes = 1; lanes <= kRight; ++lanes) {
 #pragma unroll
-        for (int k = 0; k < kColumns;
-             ++k) {  // patches of pixels j that end at column k of that lane, or beyond the lane
+        for (int k = 0; k < kColumns; ++k) {
+            // Patches of pixels j that end at column k of that lane, or beyond the lane.
             const int ends_at_k = lanes * kColumns + k - AFTER;
             const int least = max(ends_at_k, 0), most = min(k == kColumns - 1 ? k : ends_at_k, kColumns - 1);
             if (least > most) continue;
-            const float part = __shfl_down_sync(kFullWarp, from_first[k], lanes);
+            const Word part = bits_as<Word>(__shfl_down_sync(kFullWarp, bits_as<uint32_t>(from_first[k]), lanes));
 #pragma unroll
-            for (int j = least; j <= most; ++j) sums[j] += part;
+            for (int j = least; j <= most; ++j) sums[j] = add(sums[j], part);
         }
     }
 #pragma unroll
     for (int lanes = 1; lanes <= kLeft; ++lanes) {
 #pragma unroll
-        for (int k = 0; k < kColumns; ++k) {  // patches that begin at column k of that lane, or before the lane
+        for (int k = 0; k < kColumns; ++k) {
+            // Patches that begin at column k of that lane, or before the lane.
             const int begins_at_k = k - lanes * kColumns + BEFORE;
             const int least = max(k == 0 ? 0 : begins_at_k, 0), most = min(begins_at_k, kColumns - 1);
             if (least > most) continue;
-            const float part = __shfl_up_sync(kFullWarp, to_last[k], lanes);
+            const Word part = bits_as<Word>(__shfl_up_sync(kFullWarp, bits_as<uint32_t>(to_last[k]), lanes));
 #pragma unroll
-            for (int j = least; j <= most; ++j) sums[j] += part;
+            for (int j = least; j <= most; ++j) sums[j] = add(sums[j], part);
         }
     }
 }
 
-// The sums over offsets for the pixels of a strip.
-struct Totals {
-    float values[kRows][CHANNELS][kColumns];
-    float weights[kRows][kColumns];
+// Sums over offsets for the pixels of a strip.
+template <class T>
+struct Sums {
+    T values[kRows][CHANNELS][kColumns];
+    T weights[kRows][kColumns];
 };
 
-// Adds one offset; p and q are the samples under the patches of the strip's pixels and of their partners.
-__device__ void add_offset(Totals& totals, const Samples (&p)[kWindow], const Samples* q,
-                           const Parameters& parameters) {
-    float sums[kRows][kColumns];
-    const float start = EXCESS ? parameters.excess : 0.0f;
+// Adds a partner to the sums of pixel k of row r; its weight is given by its logarithm.
+__device__ void add_weighed(Sums<Word>& sums, int r, int k, Word logarithm, const Samples& partner,
+                            const Parameters& parameters) {
+#if PACKED
+    const Word counts = at_least(logarithm, broadcast_half2(-parameters.cutoff));
+    if constexpr (EXCESS) logarithm = smaller(logarithm, Word{});
+    const Word weight = multiply(power_of_two(logarithm), counts);
+    sums.weights[r][k] = add(sums.weights[r][k], weight);
 #pragma unroll
-    for (int k = 0; k < kColumns; ++k) sum_over_rows(sums, p, q, k, start);
+    for (int c = 0; c < CHANNELS; ++c) sums.values[r][c][k] = multiply_add(weight, partner[c][k], sums.values[r][c][k]);
+#else
+    const bool counts = logarithm >= -parameters.cutoff;  // not where it is NaN
+    const float weight = exp2f(EXCESS ? fminf(logarithm, 0.0f) : logarithm);
+    if (counts) sums.weights[r][k] += weight;
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c)
+        if (counts) sums.values[r][c][k] = fmaf(weight, partner[c][k], sums.values[r][c][k]);
+#endif
+}
+
+// Adds one offset; p and q are the samples under the patches of the strip's pixels and of their partners.
+__device__ void add_offset(Sums<Word>& sums, const Samples (&p)[kWindow], const Samples* q,
+                           const Parameters& parameters) {
+    Word over_rows[kRows][kColumns], start = {};
+    if constexpr (EXCESS) start = word_of(parameters.excess, parameters.excess);
+#pragma unroll
+    for (int k = 0; k < kColumns; ++k) sum_over_rows(over_rows, p, q, k, start);
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-        float logarithms[kColumns];
-        sum_over_columns(logarithms, sums[r]);
+        Word logarithms[kColumns];
+        sum_over_columns(logarithms, over_rows[r]);
 #pragma unroll
-        for (int k = 0; k < kColumns; ++k) {
-            const bool counts = logarithms[k] >= -parameters.cutoff;  // not where it is NaN
-            const float weight = exp2f(EXCESS ? fminf(logarithms[k], 0.0f) : logarithms[k]);
-            if (counts) totals.weights[r][k] += weight;
-#pragma unroll
-            for (int c = 0; c < CHANNELS; ++c)
-                if (counts) totals.values[r][c][k] = fmaf(weight, q[r + BEFORE][c][k], totals.values[r][c][k]);
-        }
+        for (int k = 0; k < kColumns; ++k) add_weighed(sums, r, k, logarithms[k], q[r + BEFORE], parameters);
     }
 }
 
+#if PACKED
+// Adds what halves have gathered.
+__device__ void add_halves(Sums<float> (&totals)[kPixels], const Sums<half2>& sums) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+        for (int k = 0; k < kColumns; ++k) {
+            totals[0].weights[r][k] += first_of(sums.weights[r][k]);
+            totals[1].weights[r][k] += second_of(sums.weights[r][k]);
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) {
+                totals[0].values[r][c][k] += first_of(sums.values[r][c][k]);
+                totals[1].values[r][c][k] += second_of(sums.values[r][c][k]);
+            }
+        }
+    }
+}
+#endif
+
 // Adds the `down` x `across` offsets that the tile serves.
-__device__ void add_offsets(Totals& totals, const Samples (&p)[kWindow], const Tile& tile, int down, int across,
-                            const Parameters& parameters) {
+__device__ void add_offsets(Sums<float> (&totals)[kPixels], const Samples (&p)[kWindow], const Tile& tile, int down,
+                            int across, const Parameters& parameters) {
     const int lane = threadIdx.x % kWarp, top = threadIdx.x / kWarp * kRows;
     for (int dx = 0; dx < across; ++dx) {
-        const float* column[kColumns];
+        const Word* column[kColumns];
 #pragma unroll
         for (int k = 0; k < kColumns; ++k) column[k] = &tile.samples[0][top][lane + place_of(k + dx)];
         const auto load_row = [&](Samples& samples, int row) {
@@ -229,6 +300,11 @@ __device__ void add_offsets(Totals& totals, const Samples (&p)[kWindow], const T
                 for (int k = 0; k < kColumns; ++k) samples[c][k] = column[k][(c * kTileRows + row) * kPitch];
             }
         };
+#if PACKED
+        Sums<half2> sums = {};  // of a column of offsets: in more of them halves would lose too much
+#else
+        Sums<float>& sums = totals[0];
+#endif
         Samples q[kWindow + STEPS - 1];
 #pragma unroll
         for (int row = 0; row < kWindow - 1; ++row) load_row(q[row], row);
@@ -237,7 +313,7 @@ __device__ void add_offsets(Totals& totals, const Samples (&p)[kWindow], const T
             for (int step = 0; step < STEPS; ++step) {
                 if (dy + step >= down) break;
                 load_row(q[kWindow - 1 + step], kWindow - 1 + step);
-                add_offset(totals, p, q + step, parameters);
+                add_offset(sums, p, q + step, parameters);
             }
 #pragma unroll
             for (int row = 0; row < kWindow - 1; ++row) {
@@ -250,11 +326,14 @@ __device__ void add_offsets(Totals& totals, const Samples (&p)[kWindow], const T
 #pragma unroll
             for (int k = 0; k < kColumns; ++k) column[k] += STEPS * kPitch;
         }
+#if PACKED
+        add_halves(totals, sums);
+#endif
     }
 }
 
 // Where a sample in the search window is not finite, so is the result, though its weight is 0.
-__device__ void add_non_finite(Totals& totals, const Tile& tile, int down, int across) {
+__device__ void add_non_finite(Sums<float>& sums, const Tile& tile, int down, int across) {
     const int lane = threadIdx.x % kWarp, top = threadIdx.x / kWarp * kRows + BEFORE;
     for (int dy = 0; dy < down; ++dy) {
         for (int dx = 0; dx < across; ++dx) {
@@ -265,8 +344,28 @@ __device__ void add_non_finite(Totals& totals, const Tile& tile, int down, int a
                 for (int r = 0; r < kRows; ++r) {
 #pragma unroll
                     for (int c = 0; c < CHANNELS; ++c)
-                        totals.values[r][c][k] += 0.0f * tile.samples[c][top + r + dy][place];
+                        sums.values[r][c][k] += 0.0f * first_of(tile.samples[c][top + r + dy][place]);
                 }
+            }
+        }
+    }
+}
+
+// Rows of the result from `top` on.
+__device__ void store_means(const Sums<float>& sums, int top, int left, const Parameters& parameters) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+        for (int k = 0; k < kColumns; ++k) {
+            const int y = top + r, x = left + k;
+            if (y >= parameters.rows || x >= parameters.columns) continue;
+            const float weights = sums.weights[r][k];
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) {
+                const float values = sums.values[r][c][k];
+                const float mean = values / weights * parameters.from_units + kMiddle * parameters.gain;
+                const float itself = (sample_at(parameters, y, x, c) + values) * parameters.gain;
+                store_at(parameters, y, x, c, weights > 0.0f ? mean : itself);
             }
         }
     }
@@ -280,8 +379,8 @@ __device__ constexpr int kPerThread = kSide * kSide / kThreads;  // pixels
 __device__ constexpr int kRun = 8;                               // neighbours in a row that a thread weighs
 __device__ constexpr int kChannels = 4;                          // that a block gathers
 
-// sums[r][x] = squared differences of rows r .. r + P-1 under the pixels of row r of the block, for columns that begin at
-// the first patch's. A thread has a column of a group of P rows: suffixes of the group, then prefixes of the next.
+// sums[r][x] = squared differences of the P rows under the patches of row r of the block, for the columns under them.
+// A thread has a column of a group of P rows: suffixes of the group, then prefixes of the next.
 __device__ void sum_over_rows(float* sums, int pitch, int patch, int top, int left, int dy, int dx,
                               const Parameters& parameters) {
     const int columns = kSide + patch - 1;
@@ -363,23 +462,22 @@ extern "C" __global__ void __launch_bounds__(kThreads, MIN_BLOCKS)
     denoise_nl_means_strips(const Parameters parameters) {
     __shared__ Tile tile;
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-    const int block_top = int(blockIdx.x / parameters.tiles_across) * (kWarps * kRows);
+    const int block_top = int(blockIdx.x / parameters.tiles_across) * (kPixels * kBelow);
     const int block_left = int(blockIdx.x % parameters.tiles_across) * (kLanes * kColumns) - kLeft * kColumns;
     const int top = block_top + warp * kRows, left = block_left + lane * kColumns;
 
     Samples p[kWindow];
 #pragma unroll
     for (int r = 0; r < kWindow; ++r) {
-        const int y = mirrored(top + r - BEFORE, parameters.rows);
 #pragma unroll
         for (int k = 0; k < kColumns; ++k) {
             const int x = mirrored(left + k, parameters.columns);
 #pragma unroll
-            for (int c = 0; c < CHANNELS; ++c) p[r][c][k] = sample_at(parameters, y, x, c) * parameters.to_units;
+            for (int c = 0; c < CHANNELS; ++c) p[r][c][k] = word_at(parameters, top + r - BEFORE, x, c);
         }
     }
 
-    Totals totals = {};
+    Sums<float> totals[kPixels] = {};
     const int offsets = 2 * parameters.distance + 1;
     for (int dy = 0; dy < offsets; dy += SPAN_Y) {
         for (int dx = 0; dx < offsets; dx += SPAN_X) {
@@ -389,28 +487,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, MIN_BLOCKS)
                                           kWarp * kColumns + across - 1);
             const bool all_finite = __syncthreads_and(finite);
             add_offsets(totals, p, tile, down, across, parameters);
-            if (!is_integer<IN> && !all_finite) add_non_finite(totals, tile, down, across);
+            if (!is_integer<IN> && !all_finite) add_non_finite(totals[0], tile, down, across);
             __syncthreads();
         }
     }
 
     if (lane < kLeft || lane >= kWarp - kRight) return;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-#pragma unroll
-        for (int k = 0; k < kColumns; ++k) {
-            const int y = top + r, x = left + k;
-            if (y >= parameters.rows || x >= parameters.columns) continue;
-            const float weights = totals.weights[r][k];
-#pragma unroll
-            for (int c = 0; c < CHANNELS; ++c) {
-                const float values = totals.values[r][c][k];
-                store_at(parameters, y, x, c,
-                         weights > 0.0f ? values / weights * parameters.from_units
-                                        : (sample_at(parameters, y, x, c) + values) * parameters.gain);
-            }
-        }
-    }
+    for (int i = 0; i < kPixels; ++i) store_means(totals[i], top + i * kBelow, left, parameters);
 }
 #else
 extern "C" __global__ void __launch_bounds__(kThreads) denoise_nl_means_any(const Parameters parameters) {

@@ -1,15 +1,15 @@
 // Mean squared error: mean((a - b)^2) over all elements of two arrays (csrc/cpu/mean_squared_error.hpp).
 //
-// A thread takes four units of 16 bytes of each array, a block's lying side by side; all eight loads are under way
-// before the first is used, so that 16 KB of each array are asked for at once by every block: bound by memory. A block
-// leaves one sum, another launch adds up the sums: the result depends on the shapes alone.
+// A thread takes four units of 16 bytes of each array, a block's lying side by side; four to eight loads are
+// under way before the first is used, 16 to 32 KB to a block: bound by memory. A block leaves one sum, another launch
+// adds up the sums: the result depends on the shapes alone.
 //
 // Sums of integers are exact: of uint8 as a^2 + b^2 - 2 a b, three products of four bytes each (dp4a), a quarter of
 // them an instruction per element; of uint16 in 64 bits. The difference of floats is rounded once, to float, so that
 // the mean is within 2^-23 of itself; squares and sums are in double: two of its operations per element, which even
 // devices of 1/64 of the rate do about as fast as memory brings elements.
 //
-// Bytes per element: 2 to 8. Issue slots per element (sm_90): 1.4 for uint8, 4.5 uint16, 4.5 half, 4.4 float.
+// Bytes per element: 2 to 8. Issue slots per element (sm_90): 1.4 for uint8, 7 uint16, 7 half, 6.5 float.
 //
 // Macros: IN (type of samples), AXES (after merging; the last runs fastest).
 #include "support/sums.cuh"

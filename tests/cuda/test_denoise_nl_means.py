@@ -45,15 +45,36 @@ def test_integers_stay_integers(device, rng, dtype):
     assert_close(result, reference(image, 5, 4, 0.4 * top))
 
 
-def test_agrees_with_the_cpu(device, rng):
-    """A noisy image of uint8, several blocks, the parameters that are used most."""
-    rows, columns = np.mgrid[:43, :131]
-    clean = 128 + 90 * np.sin(rows / 7) * np.cos(columns / 9)
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(patch_size=3, patch_distance=2, h=0.3),  # hardly anything resembles anything
+        dict(patch_size=7, patch_distance=10, h=10),
+        dict(patch_size=7, patch_distance=3, h=40),
+        dict(patch_size=7, patch_distance=3, h=1e4),  # a plain mean
+        dict(patch_size=7, patch_distance=3, h=1e6),  # too large for halves
+        dict(patch_size=7, patch_distance=3, h=0.01),  # too small
+        dict(patch_size=5, patch_distance=12, h=8, sigma=10),
+        dict(patch_size=9, patch_distance=4, h=8, sigma=10),
+        dict(patch_size=17, patch_distance=2, h=12),
+        dict(patch_size=5, patch_distance=3, h=1, sigma=60),  # a cutoff that is small beside the excess
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_uint8_in_halves(device, rng, options, channels):
+    """From uint8 to uint8 the arithmetic may be in halves: within a level of the rounded mean all the same."""
+    if channels == 3 and options["h"] not in (8, 10):
+        pytest.skip("as for one channel")
+    rows, columns = np.mgrid[:51, :63]
+    clean = 128 + 90 * np.sin(rows / 7)[..., None] * np.cos(columns[..., None] / (9 + np.arange(channels)))
     image = np.clip(clean + rng.normal(0, 10, clean.shape), 0, 255).astype(np.uint8)
-    image[20:24, 30:] = rng.choice(np.array([0, 255], np.uint8), (4, 101))
-    for options in (dict(h=8), dict(h=8, sigma=10)):
-        options |= dict(patch_size=7, patch_distance=4, preserve_range=True)
-        assert_close(denoised(device, image, **options), denoise_nl_means(image, **options))
+    image[20:24, 30:] = rng.choice(np.array([0, 255], np.uint8), (4, 33, channels))
+    result = denoised(device, image, **options, preserve_range=True, channel_axis=-1)
+    assert result.dtype == np.uint8
+    expected = np.empty(image.shape, np.float32)
+    denoise_nl_means(image, **options, preserve_range=True, channel_axis=-1, out=expected)
+    assert_close(result, expected)
 
 
 @pytest.mark.parametrize("patch_size", [5, 19])
@@ -91,15 +112,14 @@ def test_patch_sizes_and_distances(device, rng, patch_size, patch_distance):
     assert_close(denoised(device, image, **options), denoise_nl_means(image, **options), factor=2)
 
 
-@pytest.mark.parametrize("patch_size", [7, 9, 11, 13])
-@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize(("channels", "patch_size"), [(2, 7), (2, 9), (3, 11), (3, 13)])
 def test_patch_sizes_with_channels(device, rng, channels, patch_size):
     image = rng.random((14, 17, channels), "float32")
     options = dict(patch_size=patch_size, patch_distance=2, h=0.5, channel_axis=-1)
     assert_close(denoised(device, image, **options), denoise_nl_means(image, **options), factor=2)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 1), (1, 1), (3, 3), (5, 1), (0, 6), (2, 0), (9, 12)])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 3), (5, 1), (0, 6), (9, 12)])
 def test_patches_of_other_conventions(device, rng, before, after):
     """OpenCV's patches have an odd width; nothing asks that they be centred."""
     image = rng.random((13, 19, 1), "float32")
@@ -169,6 +189,23 @@ def test_one_launch_and_no_scratch(device, rng):
     with device.library.recording() as launches:
         denoise_nl_means(image, **SMOOTH, out=out)
     assert [launch.kernel for launch in launches] == ["denoise_nl_means_strips"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "patch_size"),
+    [((26, 125), "float32", 7), ((50, 60), "uint8", 7), ((26, 70, 3), "float32", 7), ((66, 67), "float32", 19)],
+)
+def test_memory_is_accessed_well(device, rng, shape, dtype, patch_size):
+    """No races, nothing read before it was written, no conflicts of banks but where a tile is filled."""
+    image = random_image(rng, shape, dtype)
+    axis = None if len(shape) == 2 else -1
+    with device.checking() as report:
+        denoise_nl_means(device.array(image), patch_size, 1, h=0.4, preserve_range=True, channel_axis=axis)
+    assert report.problems == []
+    shared = [access for access in report.accesses if access.space == "shared"]
+    if patch_size == 7:
+        assert all(access.passes == access.ideal for access in shared if access.kind == "read")
+    assert all(access.passes <= 2 * access.ideal for access in shared)
 
 
 def test_out_is_checked(device):

@@ -233,6 +233,6 @@ def test_bad_arguments(device):
 
 
 def test_an_axis_too_long_is_refused():
+    layout = backend._Layout(np.dtype(np.float32), (1,))
     with pytest.raises(ValueError, match="at most 1073741823 samples along an axis, got 4294967296"):
-        layout = backend._Layout(np.dtype(np.float32), (1,))
         backend._plan(0, (2**32,), layout, layout, ((0.5, 0.25),), "nearest", 0.0, 1.0)

@@ -9,6 +9,7 @@ from .build import CompileError
 from .checker import Accesses, Problem, Report, checking
 from .kernels import LaunchRecord, RawModule, recording
 from .runtime import EmulatorError, schedule
+from .sanitizers import run_sanitized, sanitized_environment, sanitizing
 
 __all__ = [
     "Accesses",
@@ -27,6 +28,9 @@ __all__ = [
     "is_available",
     "ndarray",
     "recording",
+    "run_sanitized",
+    "sanitized_environment",
+    "sanitizing",
     "schedule",
     "zeros",
 ]

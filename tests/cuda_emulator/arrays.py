@@ -30,6 +30,16 @@ class _Memory:
         self._free(self._address)
 
 
+class _Foreign:
+    """Another library's array on the device, its memory kept alive."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        interface = array.__cuda_array_interface__
+        described = ("version", "typestr", "shape", "strides", "data")
+        self.__array_interface__ = {key: interface[key] for key in described if key in interface}
+
+
 class EmulatedArray(np.ndarray):
     """What stands for `cupy.ndarray`: NumPy's, in the emulated device's memory and with CUDA's interface.
 
@@ -91,10 +101,13 @@ def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float, order: Any = "
     return result
 
 
-def asarray(values: ArrayLike, dtype: DTypeLike = None) -> EmulatedArray:
-    """The values on the device: as they are if they lie there, else copied."""
-    if isinstance(values, EmulatedArray) and (dtype is None or values.dtype == dtype):
-        return values
+def asarray(values: Any, dtype: DTypeLike = None) -> EmulatedArray:
+    """The values on the device: where they are if they lie there, else copied."""
+    if hasattr(values, "__cuda_array_interface__"):
+        array = values if isinstance(values, EmulatedArray) else np.asarray(_Foreign(values)).view(EmulatedArray)
+        if dtype is None or array.dtype == dtype:
+            return array
+        values = array
     on_host = asnumpy(np.asarray(values, dtype))
     order = "F" if on_host.flags.f_contiguous and not on_host.flags.c_contiguous else "C"
     result = empty(on_host.shape, on_host.dtype, order)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "csrc"
@@ -58,13 +59,15 @@ def cache_folder() -> Path:
 @functools.cache
 def runtime_library(build: Build) -> Path:
     """The runtime that kernels call, compiled."""
-    flags = ("-shared", "-Wall", "-Wextra", *LANGUAGE, "-DEMULATOR_RUNTIME", *RUNTIME_FLAGS[build])
-    sources = sorted(SOURCES.glob("*.cpp"))
+    flags = ("-Wall", "-Wextra", *LANGUAGE, "-DEMULATOR_RUNTIME", *RUNTIME_FLAGS[build])
     library = cache_folder() / f"runtime-{_hash(_emulator_text(), *flags)}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made = Path(folder) / library.name
-            _run("g++", *flags, *map(str, sources), "-o", str(made))
+            objects = {str(source): f"{folder}/{source.stem}.o" for source in SOURCES.glob("*.cpp")}
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda pair: _run("g++", *flags, "-c", pair[0], "-o", pair[1]), objects.items()))
+            _run("g++", *flags, "-shared", *objects.values(), "-o", str(made))
             made.replace(library)
     return library
 
@@ -77,7 +80,7 @@ def kernel_library(code: str, options: Sequence[str], build: Build) -> Path:
     code : str
         What the file says.
     options : sequence of str
-        NVRTC's: folders of headers and macros are heeded, ``-std=c++17`` and what concerns the device is taken as given.
+        NVRTC's: folders of headers and macros are heeded; ``-std=c++17`` and what concerns the device is so anyway.
     build : Build
     """
     folders, macros = _understood(options)

@@ -85,9 +85,7 @@ class Function:
             raise EmulatorError(self.name, f"{bytes_} bytes of shared memory: a block has at most {SHARED_AT_MOST}")
         self._most_shared = max(SHARED_WITHOUT_ASKING, bytes_)
 
-    def __call__(
-        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0
-    ) -> None:
+    def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         grid, block = _three(grid), _three(block)
         kernel = self._module.kernel(self.name)
         self._check_size(kernel, grid, block, shared_mem)
@@ -101,9 +99,7 @@ class Function:
         if library().emulator_launch(kernel, launch, addresses, error):
             raise self._exception(error)
 
-    def _check_size(
-        self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared_memory: int
-    ) -> None:
+    def _check_size(self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared_memory: int) -> None:
         if not all(1 <= n <= most for n, most in zip(grid, GRID_AT_MOST, strict=True)):
             raise EmulatorError(self.name, f"a grid of {grid}: between 1 and {GRID_AT_MOST} can be launched")
         if not all(1 <= n <= most for n, most in zip(block, BLOCK_AT_MOST, strict=True)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .build import Build, runtime_library
+from .sanitizers import sanitizing
 
 __all__ = ["EmulatorError", "schedule", "settings"]
 
@@ -67,7 +67,7 @@ class Settings:
     seed: int = 0
 
 
-_settings = Settings(build=Build.SANITIZING if os.environ.get("FASTIMG_EMULATOR_SANITIZE") else Build.PLAIN)
+_settings = Settings(build=Build.SANITIZING if sanitizing() else Build.PLAIN)
 
 
 def settings() -> Settings:

@@ -76,4 +76,36 @@ FASTIMG_HALF2_CHOICE(larger, "max.NaN.f16x2", >)
 FASTIMG_HALF2_CHOICE(smaller, "min.NaN.f16x2", <)
 #undef FASTIMG_HALF2_CHOICE
 
+// 1.0 for each pair where a >= b, 0.0 where it is not or where either is NaN.
+__device__ inline half2 at_least(half2 a, half2 b) {
+#ifdef FASTIMG_CUDA_EMULATOR
+    return pack_half2(low_float(a) >= low_float(b), high_float(a) >= high_float(b));
+#else
+    half2 result;
+    asm("set.ge.f16x2.f16x2 %0, %1, %2;" : "=r"(result.bits) : "r"(a.bits), "r"(b.bits));
+    return result;
+#endif
+}
+
+__device__ inline half2 negative(half2 x) {
+#ifdef FASTIMG_CUDA_EMULATOR
+    return {x.bits ^ 0x80008000u};
+#else
+    half2 result;
+    asm("neg.f16x2 %0, %1;" : "=r"(result.bits) : "r"(x.bits));
+    return result;
+#endif
+}
+
+// 2 to the power x, off by a unit in the last place or so.
+__device__ inline half2 power_of_two(half2 x) {
+#ifdef FASTIMG_CUDA_EMULATOR
+    return pack_half2(exp2f(low_float(x)), exp2f(high_float(x)));
+#else
+    half2 result;
+    asm("ex2.approx.f16x2 %0, %1;" : "=r"(result.bits) : "r"(x.bits));
+    return result;
+#endif
+}
+
 }  // namespace fastimg

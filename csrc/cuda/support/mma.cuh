@@ -70,4 +70,18 @@ __device__ inline void load_matrices(uint32_t (&r)[N], const void* row) {
 #endif
 }
 
+// The transpose of an 8 × 8 matrix of halves: lane 4 r + c / 2 holds row r, columns c and c + 1, before and after.
+__device__ inline uint32_t transpose_matrix(uint32_t x) {
+#ifdef FASTIMG_CUDA_EMULATOR
+    const int lane = thread_in_block() % kWarp, row = lane / 4, column = lane % 4 * 2;
+    const uint32_t low = __shfl_sync(kFullWarp, x, 4 * column + row / 2);
+    const uint32_t high = __shfl_sync(kFullWarp, x, 4 * (column + 1) + row / 2);
+    return row % 2 ? low >> 16 | (high & 0xffff0000u) : (low & 0xffffu) | high << 16;
+#else
+    uint32_t result;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(x));
+    return result;
+#endif
+}
+
 }  // namespace fastimg

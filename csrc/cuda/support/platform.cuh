@@ -49,6 +49,14 @@ __device__ inline int thread_in_block() {
 }
 __device__ inline int threads_in_block() { return int(blockDim.x * blockDim.y * blockDim.z); }
 
+// The same number, of which the compiler knows nothing: what is made of it in a loop is not kept in registers around it.
+__device__ inline int opaque(int x) {
+#ifndef FASTIMG_CUDA_EMULATOR
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 template <class A, class B>
 struct IsSame {
     static constexpr bool value = false;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ def denoise_nl_means(
     rows, columns, channels = image.shape
     patch = patch_before + patch_after + 1
     unit = scale * math.log2(math.e)  # of squares: what they are multiplied by for weights to be 2^-sum
+    strip = strip_for(channels, patch, packed=_fits_halves(image.dtype, result.dtype, math.sqrt(unit), excess, cutoff))
     if image.dtype.kind == "u":
         # Sums of squares are whole numbers: those that equal the cutoff are not to fall beyond it for a rounding error.
         cutoff = math.floor(cutoff + excess) + 0.5 - excess
@@ -74,7 +76,6 @@ def denoise_nl_means(
     }
     types: dict[str, int | str] = {"IN": runtime.c_type(image.dtype), "OUT": runtime.c_type(result.dtype)}
     types["EXCESS"] = int(excess > 0)
-    strip = strip_for(channels, patch)
     if strip is not None:
         macros = types | strip.macros(patch_before, patch_after)
         denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_strips", _PARAMETERS, **macros)
@@ -88,14 +89,24 @@ def denoise_nl_means(
         denoise(grid, (THREADS,), values | {"tiles_across": across}, shared_memory=shared_memory(patch))
 
 
+def _fits_halves(image: Any, result: Any, to_units: float, excess: float, cutoff: float) -> bool:
+    """Whether halves, of 11 bits, do for a mean: with them it is off by a level at most.
+
+    Weighted samples of a column of offsets are to stay below 65504, a level above what halves distinguish, and the
+    excess is not to be so large that little remains of a distance.
+    """
+    return image.itemsize == result.itemsize == 1 and 2**-18 <= to_units <= 2**3 and excess <= cutoff
+
+
 @dataclass(frozen=True)
 class Strip:
     """How `denoise_nl_means_strips` is specialised.
 
-    `columns` and `rows` of pixels are a thread's; `steps` offsets are taken between moves of its window; a tile serves
-    `span_y` by `span_x` offsets; `blocks` are to fit an SM.
+    `columns` and `rows` of pixels are a thread's, each two pixels if they are `packed` as halves; `steps` offsets are
+    taken between moves of its window; a tile serves `span_y` by `span_x` offsets; `blocks` are to fit an SM.
     """
 
+    packed: bool
     channels: int
     columns: int
     rows: int
@@ -107,6 +118,7 @@ class Strip:
     def macros(self, before: int, after: int) -> dict[str, int]:
         return {
             "STRIPS": 1,
+            "PACKED": int(self.packed),
             "CHANNELS": self.channels,
             "BEFORE": before,
             "AFTER": after,
@@ -121,17 +133,23 @@ class Strip:
     def tiles(self, rows: int, columns: int, before: int, after: int) -> tuple[int, int]:
         """Blocks down and across an image. Lanes whose patches reach out of the warp have no results."""
         lanes = WARP - -(-before // self.columns) - -(-after // self.columns)
-        return -(-rows // (WARPS * self.rows)), -(-columns // (lanes * self.columns))
+        return -(-rows // (WARPS * self.rows * (1 + self.packed))), -(-columns // (lanes * self.columns))
 
 
-def strip_for(channels: int, patch: int) -> Strip | None:
+@functools.cache
+def strip_for(channels: int, patch: int, packed: bool) -> Strip | None:
     """The strips for an image and a patch: what the registers hold, sparing instructions; None where they do not."""
     if channels == 1 and patch <= 16:
-        rows = 6 if patch <= 4 or 8 <= patch <= 10 else 5
-        return Strip(1, columns=4, rows=rows, steps=3, span_y=23, span_x=24, blocks=3 if patch <= 7 else 2)
+        if packed:
+            return Strip(True, 1, columns=2, rows=6, steps=3, span_y=23, span_x=24, blocks=3 if patch <= 8 else 2)
+        rows = 6 if patch <= 4 or 7 <= patch <= 10 else 5
+        return Strip(False, 1, columns=4, rows=rows, steps=3, span_y=23, span_x=24, blocks=3 if patch <= 6 else 2)
     if channels in (2, 3) and patch <= 10:
+        if packed and patch <= 9:  # in a sum of more squares than 256 halves lose too much
+            blocks = 3 if patch <= 6 else 2
+            return Strip(True, channels, columns=1, rows=6, steps=2, span_y=23, span_x=24, blocks=blocks)
         rows, steps = 6 if patch <= 6 else 5, 2 if patch <= 7 else 1
-        return Strip(channels, columns=2, rows=rows, steps=steps, span_y=12, span_x=24, blocks=2)
+        return Strip(False, channels, columns=2, rows=rows, steps=steps, span_y=12, span_x=24, blocks=2)
     return None
 
 

@@ -36,7 +36,7 @@ SHARES_BLOCK = 1024
 def mean_squared_error(image0: Any, image1: Any, threads: int, out: Any) -> None:
     """Into `out`, a float64 array of no dimensions. An `image1` of no dimensions stands for a constant."""
     if image1.ndim == 0:
-        image1 = _Constant(image1, image0.shape)
+        image1 = Broadcast(image1, image0.shape)
     else:
         image0, image1 = _in_order_of_memory(image0, image1)
     shape, (strides0, strides1) = runtime.merged_axes(image0, image1)
@@ -65,7 +65,7 @@ def mean_squared_error(image0: Any, image1: Any, threads: int, out: Any) -> None
 
 
 def mean_of_shares(source: str, definitions: dict[str, int | str], shares: Any, out: Any, divisor: float) -> None:
-    """The sum of an array of float64, divided, into another of no dimensions, by the kernel that a source has for it."""
+    """The sum of an array of float64, divided, into `out` of no dimensions, by the kernel that a source has for it."""
     values = {
         "values": runtime.address(shares),
         "result": runtime.address(out),
@@ -76,11 +76,13 @@ def mean_of_shares(source: str, definitions: dict[str, int | str], shares: Any, 
     runtime.kernel(source, "mean_of_shares", _SHARES, **definitions)((1,), (block,), values)
 
 
-class _Constant:
-    """One element seen at every index."""
+class Broadcast:
+    """An array seen in a larger shape, for what is done with arrays before a launch."""
 
     def __init__(self, array: Any, shape: tuple[int, ...]) -> None:
-        self.shape, self.strides, self.itemsize = shape, (0,) * len(shape), array.itemsize
+        new = len(shape) - array.ndim
+        steps = (0 if n == 1 else stride for n, stride in zip(array.shape, array.strides, strict=True))
+        self.shape, self.strides, self.itemsize = shape, ((0,) * new + tuple(steps)), array.itemsize
         self.__cuda_array_interface__ = array.__cuda_array_interface__
 
 

@@ -185,3 +185,14 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     except library.cuda.memory.OutOfMemoryError as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         raise MemoryError(f"{size} bytes of scratch memory are needed on the device: {error}") from error
+
+
+def constants(values: bytes, shape: tuple[int, ...]) -> Any:
+    """float32 constants on the current device, copied there at the first use."""
+    library = cupy()
+    return _constants(library, library.cuda.Device().id, values, shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _constants(library: Any, device: int, values: bytes, shape: tuple[int, ...]) -> Any:
+    return library.asarray(np.frombuffer(values, np.float32).reshape(shape))

@@ -24,6 +24,8 @@ inline __attribute__((always_inline)) uint16_t half_of_float(float x) {
     return uint16_t(__builtin_ia32_vcvtps2ph(Floats{x}, 0)[0]);  // 0: to nearest, ties to even
 }
 
-inline __attribute__((always_inline)) float float_of_bf16(uint16_t bits) { return bits_as<float>(uint32_t(bits) << 16); }
+inline __attribute__((always_inline)) float float_of_bf16(uint16_t bits) {
+    return bits_as<float>(uint32_t(bits) << 16);
+}
 
 }  // namespace emulator

@@ -6,13 +6,13 @@
 namespace emulator {
 
 struct Fibre {
-    void* stack_pointer = nullptr;   // while it does not run
-    char* stack = nullptr;           // the lowest address
+    void* stack_pointer = nullptr;  // while it does not run
+    char* stack = nullptr;          // the lowest address
     size_t stack_bytes = 0;
-    void* sanitizer_state = nullptr; // AddressSanitizer's, while it does not run
+    void* sanitizer_state = nullptr;  // AddressSanitizer's, while it does not run
 };
 
-// Makes the next switch to `fibre`, number i of the pool, call `entry`, which must begin with `entered` and never return.
+// Makes the next switch to `fibre`, number i of the pool, call `entry`, which must begin with `entered` and not return.
 void prepare_fibre(Fibre& fibre, int i, void (*entry)());
 void entered(Fibre& launcher);
 

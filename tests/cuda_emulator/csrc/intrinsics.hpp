@@ -11,7 +11,7 @@
 
 #define EMULATOR_INLINE inline __attribute__((always_inline))
 
-// ---- the same bits as another type -----------------------------------------------------------------------------------
+// ---- the same bits as another type ----------------------------------------------------------------------------------
 
 EMULATOR_INLINE float __int_as_float(int x) { return emulator::bits_as<float>(x); }
 EMULATOR_INLINE float __uint_as_float(unsigned x) { return emulator::bits_as<float>(x); }
@@ -20,13 +20,13 @@ EMULATOR_INLINE unsigned __float_as_uint(float x) { return emulator::bits_as<uns
 EMULATOR_INLINE double __longlong_as_double(long long x) { return emulator::bits_as<double>(x); }
 EMULATOR_INLINE long long __double_as_longlong(double x) { return emulator::bits_as<long long>(x); }
 
-// ---- min, max --------------------------------------------------------------------------------------------------------
+// ---- min, max -------------------------------------------------------------------------------------------------------
 
-#define EMULATOR_MIN_MAX(T, A, B)                                                         \
-    EMULATOR_INLINE T min(A a, B b) {                                                     \
+#define EMULATOR_MIN_MAX(T, A, B)                                                             \
+    EMULATOR_INLINE T min(A a, B b) {                                                         \
         return static_cast<T>(b) < static_cast<T>(a) ? static_cast<T>(b) : static_cast<T>(a); \
-    }                                                                                     \
-    EMULATOR_INLINE T max(A a, B b) {                                                     \
+    }                                                                                         \
+    EMULATOR_INLINE T max(A a, B b) {                                                         \
         return static_cast<T>(a) < static_cast<T>(b) ? static_cast<T>(b) : static_cast<T>(a); \
     }
 EMULATOR_MIN_MAX(int, int, int)
@@ -53,7 +53,7 @@ EMULATOR_INLINE double max(float a, double b) { return fmax(double(a), b); }
 EMULATOR_INLINE double min(double a, float b) { return fmin(a, double(b)); }
 EMULATOR_INLINE double max(double a, float b) { return fmax(a, double(b)); }
 
-// ---- floats ----------------------------------------------------------------------------------------------------------
+// ---- floats ---------------------------------------------------------------------------------------------------------
 
 namespace emulator {
 
@@ -102,7 +102,7 @@ EMULATOR_INLINE double __drcp_rn(double x) { return emulator::rounded(1.0 / x); 
 EMULATOR_INLINE double __dsqrt_rn(double x) { return emulator::rounded(sqrt(x)); }
 EMULATOR_INLINE double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 
-// ---- floats to integers: saturated, NaN to 0 -------------------------------------------------------------------------
+// ---- floats to integers: saturated, NaN to 0 ------------------------------------------------------------------------
 
 namespace emulator {
 
@@ -117,12 +117,12 @@ EMULATOR_INLINE Integer saturated(Float whole) {
 
 }  // namespace emulator
 
-#define EMULATOR_TO_INTEGERS(from, Float, rounding, round)                                                            \
-    EMULATOR_INLINE int __##from##2int_##rounding(Float x) { return emulator::saturated<int>(round(x)); }             \
-    EMULATOR_INLINE unsigned __##from##2uint_##rounding(Float x) { return emulator::saturated<unsigned>(round(x)); }  \
-    EMULATOR_INLINE long long __##from##2ll_##rounding(Float x) { return emulator::saturated<long long>(round(x)); }  \
-    EMULATOR_INLINE unsigned long long __##from##2ull_##rounding(Float x) {                                           \
-        return emulator::saturated<unsigned long long>(round(x));                                                     \
+#define EMULATOR_TO_INTEGERS(from, Float, rounding, round)                                                           \
+    EMULATOR_INLINE int __##from##2int_##rounding(Float x) { return emulator::saturated<int>(round(x)); }            \
+    EMULATOR_INLINE unsigned __##from##2uint_##rounding(Float x) { return emulator::saturated<unsigned>(round(x)); } \
+    EMULATOR_INLINE long long __##from##2ll_##rounding(Float x) { return emulator::saturated<long long>(round(x)); } \
+    EMULATOR_INLINE unsigned long long __##from##2ull_##rounding(Float x) {                                          \
+        return emulator::saturated<unsigned long long>(round(x));                                                    \
     }
 EMULATOR_TO_INTEGERS(float, float, rn, rintf)
 EMULATOR_TO_INTEGERS(float, float, rd, floorf)
@@ -142,7 +142,7 @@ EMULATOR_INLINE double __int2double_rn(int x) { return x; }
 EMULATOR_INLINE double __uint2double_rn(unsigned x) { return x; }
 EMULATOR_INLINE double __ll2double_rn(long long x) { return double(x); }
 
-// ---- integers --------------------------------------------------------------------------------------------------------
+// ---- integers -------------------------------------------------------------------------------------------------------
 
 EMULATOR_INLINE int __popc(unsigned x) { return __builtin_popcount(x); }
 EMULATOR_INLINE int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
@@ -157,7 +157,10 @@ EMULATOR_INLINE unsigned __brev(unsigned x) {
     return result;
 }
 
-EMULATOR_INLINE int __mul24(int a, int b) { return int(unsigned(a << 8 >> 8) * unsigned(b << 8 >> 8)); }
+EMULATOR_INLINE int __mul24(int a, int b) {
+    const auto low_24_bits = [](int x) { return unsigned(int(unsigned(x) << 8) >> 8); };
+    return int(low_24_bits(a) * low_24_bits(b));
+}
 EMULATOR_INLINE unsigned __umul24(unsigned a, unsigned b) { return (a & 0xffffff) * (b & 0xffffff); }
 EMULATOR_INLINE int __mulhi(int a, int b) { return int((long long)a * b >> 32); }
 EMULATOR_INLINE unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
@@ -173,7 +176,7 @@ EMULATOR_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned s
     return unsigned(((unsigned long long)high << 32 | low) >> (shift & 31));
 }
 
-// ---- bytes of a word -------------------------------------------------------------------------------------------------
+// ---- bytes of a word ------------------------------------------------------------------------------------------------
 
 // Each byte is that of b:a which its nibble of the selector names; all copies of that byte's sign with 8 added to it.
 EMULATOR_INLINE unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
@@ -204,9 +207,11 @@ EMULATOR_INLINE unsigned __vabsdiffu4(unsigned a, unsigned b) {
 }
 EMULATOR_INLINE unsigned __vsadu4(unsigned a, unsigned b) { return __dp4a(__vabsdiffu4(a, b), 0x01010101u, 0u); }
 EMULATOR_INLINE unsigned __usad(unsigned a, unsigned b, unsigned c) { return (a < b ? b - a : a - b) + c; }
-EMULATOR_INLINE int __sad(int a, int b, unsigned c) { return int((a < b ? b - a : a - b) + c); }
+EMULATOR_INLINE int __sad(int a, int b, unsigned c) {
+    return int((a < b ? unsigned(b) - unsigned(a) : unsigned(a) - unsigned(b)) + c);
+}
 
-// ---- memory and the end ----------------------------------------------------------------------------------------------
+// ---- memory and the end ---------------------------------------------------------------------------------------------
 
 template <class T>
 EMULATOR_INLINE T __ldg(const T* p) {

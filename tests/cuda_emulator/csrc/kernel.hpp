@@ -7,7 +7,7 @@
 
 #include "runtime.hpp"
 
-// Marks that tests/cuda_emulator/build.py looks for in the preprocessed code; GCC ignores attributes that it does not know.
+// Marks that build.py looks for in the preprocessed code; GCC ignores attributes that it does not know.
 // Watched kernels take in all their functions, as on the device: an access then belongs to a line of the kernel.
 #ifdef __SANITIZE_THREAD__
 #define EMULATOR_KERNEL __attribute__((emulator_kernel)) __attribute__((flatten))
@@ -30,7 +30,10 @@ constexpr Parameter describe() {
         else
             return {'v', 0};
     }
-    const char kind = std::is_floating_point_v<T> ? 'f' : std::is_unsigned_v<T> ? 'u' : std::is_integral_v<T> ? 'i' : 's';
+    const char kind = std::is_floating_point_v<T> ? 'f'
+                      : std::is_unsigned_v<T>     ? 'u'
+                      : std::is_integral_v<T>     ? 'i'
+                                                  : 's';
     return {kind, int(sizeof(T))};
 }
 
@@ -63,8 +66,13 @@ private:
 
 template <auto Function>
 constexpr Kernel describe_kernel(const char* name, int most_threads) {
-    return {name,         &Export<Function>::call, Export<Function>::kParameters, Export<Function>::kCount,
-            most_threads, __bss_start,             _end};
+    return {name,
+            &Export<Function>::call,
+            Export<Function>::kParameters,
+            Export<Function>::kCount,
+            most_threads,
+            __bss_start,
+            _end};
 }
 
 }  // namespace emulator

@@ -18,7 +18,7 @@ bool checking = false;
 
 namespace {
 
-// ---- instructions and problems ---------------------------------------------------------------------------------------
+// ---- instructions and problems --------------------------------------------------------------------------------------
 
 std::vector<Instruction> instructions;
 std::vector<Buffer*> last_buffer;  // that each instruction accessed
@@ -58,7 +58,7 @@ void report(ProblemKind kind, Space space, uint16_t instruction, const Mark* oth
     problem.other_thread = other ? other->thread : -1;
 }
 
-// ---- races -----------------------------------------------------------------------------------------------------------
+// ---- races ----------------------------------------------------------------------------------------------------------
 
 uint32_t epoch = 0;  // the number of barriers so far, of launches and blocks begun
 uint32_t launch_epoch, block_epoch;
@@ -87,8 +87,7 @@ Spread spread_with_present(const Mark& mark) {
 }
 
 Mark present_mark(uint16_t instruction, Spread spread, bool atomic) {
-    return {epoch,       warp_epochs[emulator_thread / kWarp], uint16_t(emulator_thread), instruction, spread,
-            atomic};
+    return {epoch, warp_epochs[emulator_thread / kWarp], uint16_t(emulator_thread), instruction, spread, atomic};
 }
 
 void read_cell(Cell& cell, Space space, uint16_t instruction) {
@@ -127,7 +126,7 @@ void access_cells(Shadow& shadow, size_t offset, int bytes, Access access, Space
     });
 }
 
-// ---- where an address is ---------------------------------------------------------------------------------------------
+// ---- where an address is --------------------------------------------------------------------------------------------
 
 SharedMemory shared;
 Shadow static_shadow, dynamic_shadow;
@@ -181,7 +180,7 @@ void count_and_check(const char* address, int bytes, Access access, uint16_t ins
 
 }  // namespace
 
-// ---- told by the runtime ---------------------------------------------------------------------------------------------
+// ---- told by the runtime --------------------------------------------------------------------------------------------
 
 void check_launch(const char* name) {
     kernel = name;
@@ -227,7 +226,7 @@ void free_shadow(Buffer& buffer) {
 
 }  // namespace emulator
 
-// ---- asked by Python -------------------------------------------------------------------------------------------------
+// ---- asked by Python ------------------------------------------------------------------------------------------------
 
 extern "C" void emulator_start_checking() {
     using namespace emulator;

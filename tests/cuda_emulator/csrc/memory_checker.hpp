@@ -3,7 +3,7 @@
 //   Races        two threads access a byte, one of them writes, and no barrier between them orders the two.
 //   Garbage      shared memory read before anything was written there.
 //   Bounds       addresses outside the buffer or the dynamic shared memory that they are nearest to; misalignment.
-//   Efficiency   for each instruction how many passes its requests need, and how few would do: of shared memory, in which
+//   Efficiency   for each instruction how many passes its requests need, and how few would do: of shared memory, where
 //                a bank gives one word a pass, and of global memory, which comes in sectors of 32 bytes.
 //
 // GCC is told to compile kernels for ThreadSanitizer, and its calls come here (thread_sanitizer_hooks.cpp).
@@ -25,7 +25,7 @@ struct SharedMemory {
     char *dynamic_begin, *dynamic_end;
 };
 
-// ---- told by the runtime, only while `checking` -----------------------------------------------------------------------
+// ---- told by the runtime, only while `checking` ---------------------------------------------------------------------
 
 void check_launch(const char* kernel);
 void check_block(const SharedMemory& shared);
@@ -39,7 +39,7 @@ void check_access(const void* p, int bytes, Access access, const void* instructi
 // What async_copy writes is written twice: destroyed at once, there after the wait. Counted once.
 void check_late_write(const void* p, int bytes, const void* instruction);
 
-// ---- asked by Python ---------------------------------------------------------------------------------------------------
+// ---- asked by Python ------------------------------------------------------------------------------------------------
 
 enum class ProblemKind : int32_t { kReadAfterWrite, kWriteAfterWrite, kWriteAfterRead, kGarbage, kBounds, kAlignment };
 enum class Space : int32_t { kShared, kGlobal, kNone };

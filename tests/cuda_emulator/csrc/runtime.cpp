@@ -68,7 +68,7 @@ SharedMemory shared_memory;
 Error* error;
 bool failed;
 
-// ---- switching -------------------------------------------------------------------------------------------------------
+// ---- switching ------------------------------------------------------------------------------------------------------
 
 void publish(const Thread& thread) {
     threadIdx = thread.index;
@@ -103,10 +103,11 @@ void set_error(Location where, bool in_thread, const char* message, void* instru
     error->instruction = instruction;
 }
 
-// ---- barriers --------------------------------------------------------------------------------------------------------
+// ---- barriers -------------------------------------------------------------------------------------------------------
 
 void check_same_barrier(const Thread& first, const Thread& other) {
     if (first.where.line == other.where.line && std::strcmp(first.where.file, other.where.file) == 0) return;
+    threadIdx = other.index;  // the one to blame, rather than the last to come
     fail(other.where, "threads of a block wait at different barriers: this one and that at %s:%d, thread (%u, %u, %u)",
          first.where.file, first.where.line, first.index.x, first.index.y, first.index.z);
 }
@@ -138,7 +139,7 @@ void release_barrier_if_complete() {
     schedule.add_block(released, warp_count);
 }
 
-// ---- collective operations of warps ----------------------------------------------------------------------------------
+// ---- collective operations of warps ---------------------------------------------------------------------------------
 
 void check_arrival(const Collective& found, const Collective& arriving, int lane) {
     if (!(arriving.mask >> lane & 1))
@@ -146,8 +147,9 @@ void check_arrival(const Collective& found, const Collective& arriving, int lane
              arriving.mask);
     if (found.operation != arriving.operation || found.where.line != arriving.where.line ||
         std::strcmp(found.where.file, arriving.where.file) != 0)
-        fail(arriving.where, "lane %d meets a %s that lanes 0x%08x do not take part in: they wait in a %s at %s:%d", lane,
-             name_of(arriving.operation), found.arrived, name_of(found.operation), found.where.file, found.where.line);
+        fail(arriving.where, "lane %d meets a %s that lanes 0x%08x do not take part in: they wait in a %s at %s:%d",
+             lane, name_of(arriving.operation), found.arrived, name_of(found.operation), found.where.file,
+             found.where.line);
 }
 
 Collective& find_collective(Warp& warp, const Collective& arriving) {
@@ -210,7 +212,7 @@ void fail(Location where, const char* format, ...) {
     __builtin_unreachable();
 }
 
-// ---- asynchronous copies ---------------------------------------------------------------------------------------------
+// ---- asynchronous copies --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -271,7 +273,7 @@ void note_access(const void* p, int bytes, Access access) {
 
 void copy_unseen(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 
-// ---- a thread's life -------------------------------------------------------------------------------------------------
+// ---- a thread's life ------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -296,7 +298,7 @@ void thread_main() {
     __builtin_unreachable();
 }
 
-// ---- launches --------------------------------------------------------------------------------------------------------
+// ---- launches -------------------------------------------------------------------------------------------------------
 
 std::string describe_deadlock() {
     std::map<std::string, int> waiting;

@@ -43,7 +43,7 @@ struct Location {
 // Ends the launch with an error at the present thread.
 [[noreturn]] void fail(Location where, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-// ---- threads that wait for each other --------------------------------------------------------------------------------
+// ---- threads that wait for each other -------------------------------------------------------------------------------
 
 enum class Vote { kNone, kCount, kAnd, kOr };
 
@@ -60,7 +60,7 @@ uint32_t ballot(uint32_t mask, bool predicate, Location where);
 enum class Reduction { kAdd, kMin, kMax, kMinUnsigned, kMaxUnsigned, kAnd, kOr, kXor };
 uint32_t reduce(uint32_t mask, Reduction reduction, uint32_t value, Location where);
 
-// ---- tensor cores: fragments as in the PTX ISA, "Matrix fragments for mma.m16n8k16" -----------------------------------
+// ---- tensor cores: fragments as in the PTX ISA, "Matrix fragments for mma.m16n8k16" ---------------------------------
 
 void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4],
                       Location where = Location::here());
@@ -79,7 +79,7 @@ inline __attribute__((always_inline)) void ldmatrix(uint32_t (&registers)[N], co
     load_matrices(registers, N, Transposed, row, where);
 }
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
+// ---- memory ---------------------------------------------------------------------------------------------------------
 
 // Copies `bytes_read` bytes to shared memory and zeros up to `bytes`; seen there only after the wait, garbage before.
 void async_copy(void* shared, const void* global, int bytes, int bytes_read, Location where = Location::here());
@@ -122,7 +122,7 @@ inline __attribute__((always_inline)) T unchecked_copy(const void* from) {
     return value;
 }
 
-// ---- launches --------------------------------------------------------------------------------------------------------
+// ---- launches -------------------------------------------------------------------------------------------------------
 
 // One parameter of a kernel. kind: 'p' pointer to arithmetic values of `bytes`, 'v' another pointer, 'i', 'u', 'f' a
 // number, 's' a struct.

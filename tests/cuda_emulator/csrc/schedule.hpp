@@ -40,8 +40,8 @@ private:
     uint16_t queue_[kMostThreads];
     uint32_t head_ = 0, count_ = 0;
 
-    // kRunAhead: the warp of the lowest rank runs until all its lanes wait, its lanes in random order. Threads that keep
-    // abreast hide a missing barrier; here one warp gets as far ahead of the others as the barriers let it.
+    // kRunAhead: the warp of the lowest rank runs until all its lanes wait, its lanes in random order. Threads that
+    // keep abreast hide a missing barrier; here one warp gets as far ahead of the others as the barriers let it.
     uint32_t ready_ranks_ = 0;
     uint32_t ready_lanes_[kWarp] = {};
     uint8_t rank_of_warp_[kWarp], warp_of_rank_[kWarp];

@@ -28,7 +28,7 @@ EMULATOR_INLINE void __threadfence_block() {}
 EMULATOR_INLINE void __threadfence() {}
 EMULATOR_INLINE void __threadfence_system() {}
 
-// ---- votes -----------------------------------------------------------------------------------------------------------
+// ---- votes ----------------------------------------------------------------------------------------------------------
 
 EMULATOR_INLINE unsigned __ballot_sync(unsigned mask, int predicate, EMULATOR_WHERE) {
     return emulator::ballot(mask, predicate != 0, where);
@@ -40,7 +40,7 @@ EMULATOR_INLINE int __all_sync(unsigned mask, int predicate, EMULATOR_WHERE) {
     return emulator::ballot(mask, predicate == 0, where) == 0;
 }
 
-// ---- shuffles: within groups of `width` lanes -------------------------------------------------------------------------
+// ---- shuffles: within groups of `width` lanes -----------------------------------------------------------------------
 
 namespace emulator {
 
@@ -66,7 +66,8 @@ EMULATOR_INLINE T __shfl_sync(unsigned mask, T value, int source, int width = 32
 template <class T>
 EMULATOR_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, EMULATOR_WHERE) {
     const int source = emulator::lane() - int(delta);
-    return emulator::shuffle_value(mask, value, source < emulator::first_lane(width) ? emulator::lane() : source, where);
+    return emulator::shuffle_value(mask, value, source < emulator::first_lane(width) ? emulator::lane() : source,
+                                   where);
 }
 template <class T>
 EMULATOR_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, EMULATOR_WHERE) {
@@ -81,11 +82,11 @@ EMULATOR_INLINE T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int wid
     return emulator::shuffle_value(mask, value, inside ? source : emulator::lane(), where);
 }
 
-// ---- reductions ------------------------------------------------------------------------------------------------------
+// ---- reductions -----------------------------------------------------------------------------------------------------
 
-#define EMULATOR_REDUCE(name, T, reduction)                                                          \
-    EMULATOR_INLINE T name(unsigned mask, T value, EMULATOR_WHERE) {                                 \
-        return T(emulator::reduce(mask, emulator::Reduction::reduction, unsigned(value), where));    \
+#define EMULATOR_REDUCE(name, T, reduction)                                                       \
+    EMULATOR_INLINE T name(unsigned mask, T value, EMULATOR_WHERE) {                              \
+        return T(emulator::reduce(mask, emulator::Reduction::reduction, unsigned(value), where)); \
     }
 EMULATOR_REDUCE(__reduce_add_sync, int, kAdd)
 EMULATOR_REDUCE(__reduce_add_sync, unsigned, kAdd)
@@ -98,7 +99,7 @@ EMULATOR_REDUCE(__reduce_or_sync, unsigned, kOr)
 EMULATOR_REDUCE(__reduce_xor_sync, unsigned, kXor)
 #undef EMULATOR_REDUCE
 
-// ---- atomics: no thread runs before another has done ------------------------------------------------------------------
+// ---- atomics: no thread runs before another has done ----------------------------------------------------------------
 
 namespace emulator {
 
@@ -114,9 +115,9 @@ EMULATOR_INLINE T update(T* p, Location where, const Function& function) {
 }  // namespace emulator
 
 // `expression` in `now` and `value`, for each type that the device has it for.
-#define EMULATOR_ATOMIC(name, T, expression)                                                  \
-    EMULATOR_INLINE T name(T* p, T value, EMULATOR_WHERE) {                                   \
-        return emulator::update(p, where, [=](T now) -> T { return expression; });            \
+#define EMULATOR_ATOMIC(name, T, expression)                                       \
+    EMULATOR_INLINE T name(T* p, T value, EMULATOR_WHERE) {                        \
+        return emulator::update(p, where, [=](T now) -> T { return expression; }); \
     }
 #define EMULATOR_ATOMIC_INTEGER(name, expression)   \
     EMULATOR_ATOMIC(name, int, expression)          \
@@ -131,7 +132,7 @@ EMULATOR_ATOMIC_INTEGER(atomicMin, value < now ? value : now)
 EMULATOR_ATOMIC(atomicMin, long long, value < now ? value : now)
 EMULATOR_ATOMIC_INTEGER(atomicMax, value > now ? value : now)
 EMULATOR_ATOMIC(atomicMax, long long, value > now ? value : now)
-EMULATOR_ATOMIC_INTEGER(atomicAnd, now & value)
+EMULATOR_ATOMIC_INTEGER(atomicAnd, now& value)
 EMULATOR_ATOMIC_INTEGER(atomicOr, now | value)
 EMULATOR_ATOMIC_INTEGER(atomicXor, now ^ value)
 EMULATOR_ATOMIC_INTEGER(atomicExch, ((void)now, value))
@@ -139,9 +140,9 @@ EMULATOR_ATOMIC(atomicExch, float, ((void)now, value))
 #undef EMULATOR_ATOMIC
 #undef EMULATOR_ATOMIC_INTEGER
 
-#define EMULATOR_ATOMIC_CAS(T)                                                                         \
-    EMULATOR_INLINE T atomicCAS(T* p, T compare, T value, EMULATOR_WHERE) {                            \
-        return emulator::update(p, where, [=](T now) { return now == compare ? value : now; });        \
+#define EMULATOR_ATOMIC_CAS(T)                                                                  \
+    EMULATOR_INLINE T atomicCAS(T* p, T compare, T value, EMULATOR_WHERE) {                     \
+        return emulator::update(p, where, [=](T now) { return now == compare ? value : now; }); \
     }
 EMULATOR_ATOMIC_CAS(int)
 EMULATOR_ATOMIC_CAS(unsigned int)

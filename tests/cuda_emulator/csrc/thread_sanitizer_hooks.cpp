@@ -10,16 +10,14 @@ inline void access(const void* p, int bytes, emulator::Access access, const void
 
 }  // namespace
 
-#define HOOK(name, bytes, kind)                                                                  \
-    void __tsan_##name##bytes(void* p) {                                                         \
-        access(p, bytes, emulator::Access::kind, __builtin_return_address(0));                   \
-    }
-#define HOOKS(bytes)                       \
-    HOOK(read, bytes, kRead)               \
-    HOOK(write, bytes, kWrite)             \
-    HOOK(unaligned_read, bytes, kRead)     \
-    HOOK(unaligned_write, bytes, kWrite)   \
-    HOOK(volatile_read, bytes, kRead)      \
+#define HOOK(name, bytes, kind) \
+    void __tsan_##name##bytes(void* p) { access(p, bytes, emulator::Access::kind, __builtin_return_address(0)); }
+#define HOOKS(bytes)                     \
+    HOOK(read, bytes, kRead)             \
+    HOOK(write, bytes, kWrite)           \
+    HOOK(unaligned_read, bytes, kRead)   \
+    HOOK(unaligned_write, bytes, kWrite) \
+    HOOK(volatile_read, bytes, kRead)    \
     HOOK(volatile_write, bytes, kWrite)
 
 extern "C" {

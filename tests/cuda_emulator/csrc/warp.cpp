@@ -84,15 +84,15 @@ void run_reduce(const Collective& collective) {
     for_each_lane<ReduceOffer>(collective, [&](ReduceOffer& offer, int) { offer.result = result; });
 }
 
-// ---- tensor cores ----------------------------------------------------------------------------------------------------
+// ---- tensor cores ---------------------------------------------------------------------------------------------------
 
 void need_whole_warp(const Collective& collective) {
     if (collective.arrived != kFullWarp)
         fail(collective.where, "%s needs all 32 lanes, has 0x%08x", name_of(collective.operation), collective.arrived);
 }
 
-// D = A B + C for A of 16 × Inner and B of Inner × 8, each lane's part of which `gather` puts in place. Summed in double
-// and rounded once: the device sums in an order and with a rounding of its own, which nothing specifies.
+// D = A B + C for A of 16 × Inner and B of Inner × 8, each lane's part of which `gather` puts in place. Summed in
+// double and rounded once: the device sums in an order and with a rounding of its own, which nothing specifies.
 template <int Inner, class Gather>
 void run_mma(const Collective& collective, const Gather& gather) {
     need_whole_warp(collective);
@@ -103,8 +103,7 @@ void run_mma(const Collective& collective, const Gather& gather) {
         for (int k = 0; k < Inner; ++k)
             for (int column = 0; column < 8; ++column) d[row][column] += a[row][k] * b[k][column];
     for_each_lane<MmaOffer>(collective, [&](MmaOffer& offer, int lane) {
-        for (int i = 0; i < 4; ++i)
-            offer.d[i] = float(d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] + offer.c[i]);
+        for (int i = 0; i < 4; ++i) offer.d[i] = float(d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] + offer.c[i]);
     });
 }
 

@@ -1,0 +1,62 @@
+"""The networks that come with fastimg, laid out for the shared memory of each kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
+
+from fastimg.models import Conv2d, ConvTranspose2d
+
+from . import Specialisation
+
+_network = import_module("fastimg.backends.cuda.network")  # the package has the function under this name
+
+_SHARED = {"sm_75": 64 << 10, "sm_80": 163 << 10, "sm_86": 99 << 10, "sm_90a": 227 << 10}
+_DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
+
+
+def _convolution(outputs: int, inputs: int, k: int, activation: str | None) -> Conv2d:
+    slope = np.ones(1) if activation == "prelu" else None
+    weight = np.zeros((outputs, inputs, k, k))
+    return Conv2d(weight, padding=k // 2, padding_mode="replicate", activation=activation, slope=slope)
+
+
+def _fsrcnn(scale: int, d: int = 56, s: int = 12, m: int = 4) -> list[Conv2d | ConvTranspose2d]:
+    shapes = [(d, 1, 5), (s, d, 1), *[(s, s, 3)] * m, (d, s, 1)]
+    stride, padding, output_padding = _DECONVOLUTION[scale]
+    last = ConvTranspose2d(np.zeros((d, 1, 9, 9)), None, stride, padding, output_padding, padding_mode="replicate")
+    return [*(_convolution(*shape, "prelu") for shape in shapes), last]
+
+
+def _srcnn(middle: int) -> list[Conv2d]:
+    return [
+        _convolution(64, 1, 9, "relu"),
+        _convolution(32, 64, middle, "relu"),
+        _convolution(1, 32, 5, None),
+    ]
+
+
+def _specialisation(
+    layers: Sequence[Conv2d | ConvTranspose2d], device: str, image: str = "float", result: str = "float"
+) -> Specialisation:
+    plan = _network.make_plan(layers, _SHARED[device])
+    return Specialisation(
+        "network",
+        "network",
+        plan.definitions(image, result),
+        threads=32 * plan.layout.tile.warps,
+        shared_memory=plan.layout.shared_memory,
+        instructions=("HMMA.16816.F32", "LDSM.16", "MOVM.16") if len(layers) > 3 else ("HMMA.16816.F32", "LDSM.16"),
+        at_least=device,
+    )
+
+
+SPECIALISATIONS = [
+    *(_specialisation(_fsrcnn(2), device) for device in _SHARED),
+    *(_specialisation(_fsrcnn(scale), device) for scale in (3, 4) for device in ("sm_80", "sm_90a")),
+    *(_specialisation(_fsrcnn(2), "sm_90a", t, t) for t in ("half", "uint8_t")),
+    *(_specialisation(_fsrcnn(2, 32, 5, 1), device) for device in ("sm_75", "sm_90a")),
+    *(_specialisation(_srcnn(middle), "sm_90a") for middle in (1, 3, 5)),
+]
