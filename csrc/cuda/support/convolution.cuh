@@ -95,8 +95,8 @@ struct TiledConvolution {
     static constexpr int kColumns = round_up((kTileX - 1) * X::kStep + X::kReach + 1, 4);  // of the tile's input
     static constexpr int kRead = round_up((kCells - 1) * X::kStep + X::kReach + 1, 4);     // inputs of a run
     static constexpr int kRowWeights = X::kTaps * kOutputs;                                // of a row of the kernel
-    static constexpr int kWeightPitch = round_up(kRowWeights, 4);                          // each tap's outputs together
-    static constexpr int kWeights = Y::kTaps * kWeightPitch;                               // of a set and a channel
+    static constexpr int kWeightPitch = round_up(kRowWeights, 4);  // each tap's outputs together
+    static constexpr int kWeights = Y::kTaps * kWeightPitch;       // of a set and a channel
 
     typedef float Sums[kOutputs][Y::kPlaces][X::kPlaces][kRuns][kCells];
 
@@ -156,8 +156,7 @@ struct TiledConvolution {
 
     __device__ void stage_inputs(float* to, int begin, int channels) const {
         const View<4>& x = parameters.x;
-        const float* const image =
-            x.at<const float>(place.image, int64_t(place.group) * parameters.inputs + begin);
+        const float* const image = x.at<const float>(place.image, int64_t(place.group) * parameters.inputs + begin);
         const int top = parameters.first[0] + place.tile[0] * parameters.bands * kBandRows * Y::kStep;
         const int left = parameters.first[1] + place.tile[1] * kTileX * X::kStep;
         const int width = parameters.x_vectors ? 4 : 1, pieces = kColumns / 4 * (4 / width);
@@ -256,7 +255,8 @@ struct TiledConvolution {
                 for (int k = 0; k < kRowWeights - i; ++k) pack.values[k] = weights[i + k];
 #pragma unroll
             for (int k = 0; k < 4; ++k)
-                if (i + k < kRowWeights) accumulate_tap(place_y, (i + k) / kOutputs, (i + k) % kOutputs, x, pack.values[k]);
+                if (i + k < kRowWeights)
+                    accumulate_tap(place_y, (i + k) / kOutputs, (i + k) % kOutputs, x, pack.values[k]);
         }
     }
 

@@ -57,7 +57,7 @@ def _rows_of_a_cell(geometry: Geometry) -> int:
     several = (
         geometry.outputs == 1
         and geometry.inputs > 1
-        and 1 < geometry.taps[0]
+        and geometry.taps[0] > 1
         and geometry.taps[0] * geometry.taps[1] <= MOST_TAPS_OF_ROWS
         and geometry.stride[0] == geometry.dilation[0] == 1
     )

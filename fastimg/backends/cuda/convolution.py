@@ -169,9 +169,9 @@ def geometry_of(
         tuple(x.shape),
         tuple(out.shape),
         (taps[0], taps[1]),
-        tuple(stride),
-        tuple(padding),
-        tuple(dilation),
+        (stride[0], stride[1]),
+        (padding[0], padding[1]),
+        (dilation[0], dilation[1]),
         groups,
         runtime.element_strides(x),
         runtime.address(x) % 16,
@@ -191,7 +191,7 @@ def convolve(
     slope: Any,
     out: Any,
 ) -> None:
-    """Launch; `weight` has its axes in the order output, input, y, x, and `weight_group` elements from group to group."""
+    """Launch; `weight` has its axes in the order output, input, y, x, `weight_group` elements from group to group."""
     if x.shape[0] == 0:
         return
     source = plan.kernel.removesuffix("_any")
@@ -236,7 +236,7 @@ def choose_tile(geometry: Geometry, y: Axis, x: Axis) -> Tile | None:
         columns = -(-cells[1] // TILE_X) * -(-all_sets // sets) * geometry.groups * geometry.shape[0]
         while bands > 1 and columns * -(-cells[0] // (bands * band_rows)) < BLOCKS_WANTED:
             bands -= 1
-        for bands in range(bands, 0, -1):
+        while bands > 0:
             weights = sets * y.taps * -(-x.taps * outputs // 4) * 4
             channel = 4 * (y.rows(bands * band_rows) * x.columns + weights)
             channels = min(SHARED_MEMORY // 2 // channel, MOST_CHANNELS, geometry.inputs)
@@ -244,6 +244,7 @@ def choose_tile(geometry: Geometry, y: Axis, x: Axis) -> Tile | None:
                 channels = -(-geometry.inputs // -(-geometry.inputs // channels))  # as even as can be
                 stages = 2 if channels < geometry.inputs else 1
                 return Tile(outputs, runs, channels, sets, bands, stages * channels * channel)
+            bands -= 1
     return None
 
 

@@ -195,4 +195,6 @@ def constants(values: bytes, shape: tuple[int, ...]) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _constants(library: Any, device: int, values: bytes, shape: tuple[int, ...]) -> Any:
-    return library.asarray(np.frombuffer(values, np.float32).reshape(shape))
+    copy = library.asarray(np.frombuffer(values, np.float32).reshape(shape))
+    library.cuda.get_current_stream().synchronize()  # once: other streams may use them too
+    return copy
