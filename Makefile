@@ -29,7 +29,7 @@ test-v4: $(VENV)/.test $(VENV)/.inplace
 	FASTIMG_EMULATE_AVX512=1 $(PYTHON) setup.py -q build --build-base build/emulated --build-lib build/emulated/lib
 	PYTHONPATH=build/emulated/lib $(BIN)/pytest tests -k v4
 
-# Every CUDA kernel compiled for every architecture, and what it needs: minutes of compiling, no GPU.
+# Every CUDA kernel compiled for every architecture, and what it needs against the table: no GPU.
 test-resources: $(VENV)/.test
 	$(BIN)/pytest tests/cuda/test_resources.py
 

@@ -7,10 +7,12 @@ imported for arrays that live on a GPU, because it compiles and launches the ker
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -188,10 +190,28 @@ class Result:
 
 def overlap(a: Any, b: Any) -> bool:
     """Whether two arrays share an element; arrays too intricate to decide count as overlapping."""
+    if type(a) is not type(b) or (type(a) is not np.ndarray and _apart(a, b)):
+        return False  # one on the CPU and one on a GPU, or far from each other
     try:
         return bool(np.shares_memory(_addresses(a), _addresses(b), max_work=1_000_000))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
+
+
+def _apart(a: Any, b: Any) -> bool:
+    """Whether one array on a GPU ends before the other begins."""
+    (a_begin, a_end), (b_begin, b_end) = _extent(a), _extent(b)
+    return a_end <= b_begin or b_end <= a_begin
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    begin = end = array.data.ptr
+    for n, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            begin += stride * (n - 1)
+        else:
+            end += stride * (n - 1)
+    return begin, end + array.itemsize
 
 
 class _Memory:
@@ -204,9 +224,8 @@ class _Memory:
 def _addresses(array: Any) -> NDArray[Any]:
     if type(array) is np.ndarray:
         return array
-    interface = dict(array.__cuda_array_interface__)
-    interface["strides"] = array.strides
-    return np.asarray(_Memory({key: interface[key] for key in ("shape", "typestr", "data", "strides", "version")}))
+    interface = {"shape": array.shape, "typestr": array.dtype.str, "strides": array.strides, "version": 3}
+    return np.asarray(_Memory({**interface, "data": (array.data.ptr, False)}))
 
 
 def _overlaps_itself(array: Any) -> bool:
@@ -247,13 +266,13 @@ def _view(array: Any, name: str, *, writable: bool = False) -> View:
         return _view_of_tensor(array, name, torch, writable)
     if isinstance(array, type):
         raise TypeError(f"{name} must be an array, got the class {array.__name__}")
-    if hasattr(array, "__cuda_array_interface__"):
+    if hasattr(type(array), "__cuda_array_interface__"):  # a property, which takes its time to make
         return _view_on_gpu(array, name)
     if isinstance(array, np.ndarray):
         if isinstance(array, (np.matrix, np.ma.MaskedArray)):
             raise TypeError(f"{name} must be a plain array, got {type(array).__name__}")
         return _view_of_numpy(np.asarray(array))
-    if _is_foreign_device(array):
+    if hasattr(array, "__cuda_array_interface__") or _is_foreign_device(array):
         return _view_on_gpu(array, name)
     if writable and not (hasattr(array, "__array_interface__") or isinstance(array, (memoryview, bytearray))):
         raise TypeError(f"{name} must be a NumPy or CuPy array or a tensor, got {type(array).__name__}")
@@ -281,11 +300,12 @@ def _is_foreign_device(array: Any) -> bool:
 
 def _view_on_gpu(array: Any, name: str) -> View:
     cupy = _cupy(name)
-    if isinstance(array, cupy.ndarray):
-        data = array
-    else:
+    data, read_only = array, False  # as arrays of CuPy are not
+    if not isinstance(array, cupy.ndarray):
+        interface = getattr(array, "__cuda_array_interface__", None)
+        read_only = interface is not None and bool(interface["data"][1])
         try:
-            data = cupy.asarray(array) if hasattr(array, "__cuda_array_interface__") else cupy.from_dlpack(array)
+            data = cupy.from_dlpack(array) if interface is None else cupy.asarray(array)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(
                 f"{name} must be an array that CuPy can view, got {type(array).__name__}: {error}"
@@ -297,8 +317,7 @@ def _view_on_gpu(array: Any, name: str) -> View:
             result = cupy.empty(shape, dtype)
         return result, result
 
-    address, read_only = data.__cuda_array_interface__["data"]
-    return View(data, cupy.ndarray, _queue(device, None), new, device, address, not read_only)
+    return View(data, cupy.ndarray, _queue(device, None), new, device, data.data.ptr, not read_only)
 
 
 def _view_of_tensor(tensor: Any, name: str, torch: Any, writable: bool) -> View:
@@ -347,10 +366,8 @@ def _view_of_cuda_tensor(tensor: Any, name: str, torch: Any) -> View:
 
 
 def _cupy(name: str) -> Any:
-    from .backends.cuda import runtime
-
     try:
-        return runtime.cupy()
+        return _cuda("runtime").cupy()
     except ImportError as error:
         raise TypeError(
             f"{name} lives on a GPU, and CuPy, which runs the kernels there, is not installed: "
@@ -359,6 +376,10 @@ def _cupy(name: str) -> Any:
 
 
 def _queue(device: int, stream: int | None) -> Any:
-    from .backends.cuda.queue import Queue
+    return _cuda("queue").Queue(device, stream)
 
-    return Queue(device, stream)
+
+@functools.cache
+def _cuda(module: str) -> Any:
+    """A module of the CUDA backend, which nothing imports before a GPU is wanted."""
+    return import_module(f".backends.cuda.{module}", __package__)

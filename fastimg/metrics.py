@@ -153,7 +153,7 @@ def peak_signal_noise_ratio(
     --------
     >>> import numpy as np
     >>> from fastimg import metrics
-    >>> metrics.peak_signal_noise_ratio(np.zeros((4, 4)), np.full((4, 4), 0.1))
+    >>> round(metrics.peak_signal_noise_ratio(np.zeros((4, 4)), np.full((4, 4), 0.1)), 6)
     20.0
     """
     source0, source1 = _pair(image_true, image_test, "image_true", "image_test")

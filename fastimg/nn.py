@@ -350,6 +350,8 @@ def _per_output(
     if not taken.on_gpu:
         return source.copy_beside(np.ascontiguousarray(np.broadcast_to(taken.data, outputs), np.float32))
     arrays.expect_together(source, taken)
+    if taken.data.shape == (outputs,) and taken.data.dtype == np.float32 and taken.data.flags.c_contiguous:
+        return taken.data
     values, _ = source.view.new((outputs,), np.dtype(np.float32))
     with source.current():
         values[...] = taken.data

@@ -672,7 +672,7 @@ def test_segmentation_faults():
     with pytest.raises(emulator.EmulatorError, match="access to 0x40, where no memory is") as caught:
         wrong("wild")((1,), (32,), (emulator.zeros(1, np.float32),))
     assert caught.value.thread == (3, 0, 0)
-    assert [caught.value.line] == lines_of(WRONG, "// wild")
+    assert [caught.value.line] == lines_of(WRONG, "// wild"), caught.value
     with pytest.raises(emulator.EmulatorError, match="where no memory is"):  # a stack that overflows
         wrong("bottomless")((1,), (32,), (emulator.zeros(1, np.int32), np.int32(0)))
     assert rotate()

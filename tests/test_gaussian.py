@@ -281,7 +281,7 @@ BAD = [
     ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
     ({"out": np.zeros((8, 9))}, ValueError, r"out must have shape \(8, 8\), got \(8, 9\)"),
     ({"out": np.zeros((8, 8), np.float32)}, TypeError, "out must have dtype float64, got float32"),
-    ({"out": [[0.0] * 8] * 8}, TypeError, "out must be a NumPy array or a CPU tensor, got list"),
+    ({"out": [[0.0] * 8] * 8}, TypeError, "out must be a NumPy or CuPy array or a tensor, got list"),
     ({"out": np.broadcast_to(np.zeros(8), (8, 8))}, ValueError, "out is read-only"),
 ]
 

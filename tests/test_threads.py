@@ -100,8 +100,8 @@ def test_fork_in_the_midst_of_calls():
 def test_multiprocessing(method):
     assert compute() == EXPECTED
     with multiprocessing.get_context(method).Pool(2) as pool:
-        results = pool.map_async(compute, [1, 2, 4, None]).get(timeout=60)
-    assert results == [EXPECTED] * 4
+        calls = [pool.apply_async(metrics.mean_squared_error, (A, B), {"threads": n}) for n in (1, 2, 4, None)]
+        assert [call.get(timeout=60) for call in calls] == [EXPECTED] * 4
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

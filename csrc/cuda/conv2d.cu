@@ -37,7 +37,7 @@ typedef Axis<KERNEL_X, STRIDE_X, DILATION_X, 1> X;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, 2) conv2d(const ConvolutionParameters parameters) {
+extern "C" __global__ void __launch_bounds__(256, 1) conv2d(const ConvolutionParameters parameters) {
     FASTIMG_DYNAMIC_SHARED(float, shared);
     TiledConvolution<Y, X, OUTPUTS, RUNS, CHANNELS>(parameters, shared).run();
 }

@@ -58,7 +58,7 @@ typedef Axis<KERNEL_X, STRIDE_X, DILATION_X, PADDING_X> X;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, 2) conv_transpose2d(const ConvolutionParameters parameters) {
+extern "C" __global__ void __launch_bounds__(256, 1) conv_transpose2d(const ConvolutionParameters parameters) {
     FASTIMG_DYNAMIC_SHARED(float, shared);
     TiledConvolution<Y, X, OUTPUTS, RUNS, CHANNELS>(parameters, shared).run();
 }

@@ -32,7 +32,7 @@
 // overflows it is infinite, and weighs nothing.
 //
 // denoise_nl_means_any, for all other patches and channels: a block has 64 x 64 pixels and, offset after offset, sums
-// over rows into shared memory, from there over columns to weights, and adds partners up, for four channels at a time.
+// over rows into shared memory, from there over columns to weights, and adds partners up, for three channels at a time.
 // A patch of any size costs a few additions; larger ones have more margin around the block, which costs three times as
 // much at 127 as at 17.
 //
@@ -377,7 +377,7 @@ __device__ constexpr int kThreads = 512;
 __device__ constexpr int kSide = 64;                             // of a block's square of pixels
 __device__ constexpr int kPerThread = kSide * kSide / kThreads;  // pixels
 __device__ constexpr int kRun = 8;                               // neighbours in a row that a thread weighs
-__device__ constexpr int kChannels = 4;                          // that a block gathers
+__device__ constexpr int kChannels = 3;                          // that a block gathers
 
 // sums[r][x] = squared differences of the P rows under the patches of row r of the block, for the columns under them.
 // A thread has a column of a group of P rows: suffixes of the group, then prefixes of the next.
@@ -497,7 +497,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, MIN_BLOCKS)
     for (int i = 0; i < kPixels; ++i) store_means(totals[i], top + i * kBelow, left, parameters);
 }
 #else
-extern "C" __global__ void __launch_bounds__(kThreads) denoise_nl_means_any(const Parameters parameters) {
+extern "C" __global__ void __launch_bounds__(kThreads, 1) denoise_nl_means_any(const Parameters parameters) {
     FASTIMG_DYNAMIC_SHARED(float, sums);
     const int patch = parameters.patch_before + parameters.patch_after + 1;
     const int pitch = (kSide + patch - 1) | 1;  // odd: lanes that have a row each meet no bank twice

@@ -262,10 +262,10 @@ class Network:
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
         precision : {"float32", "float16"}
-            "float16", on a GPU only: the whole network in one launch on tensor cores, with weights and intermediate
-            results rounded to float16 and sums in float32. For networks of few channels: `Conv2d` that keep the size of
-            the image, the last layer perhaps a `ConvTranspose2d` or `PixelShuffle`. FSRCNN's results in [0, 1] change
-            by 0.002 at most.
+            "float16", on a GPU only: on tensor cores, with weights and intermediate results rounded to float16 and
+            sums in float32; a network of few channels in one launch, others in a few. For `Conv2d` that keep the size
+            of the image, `ConvTranspose2d` and `PixelShuffle`, of one group and dilation 1, that pad with zeros or
+            replicate. FSRCNN's results in [0, 1] change by 0.002 at most.
 
         Returns
         -------

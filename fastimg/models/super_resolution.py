@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, ClassVar, Self
 
@@ -160,7 +160,7 @@ class SuperResolution:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(scale={self.scale})"
 
-    def __call__(self, image: Any, *, out: Any = None, threads: int | None = None) -> Any:
+    def __call__(self, image: Any, *, out: Any = None, threads: int | None = None, precision: str = "float32") -> Any:
         """Enlarge an image.
 
         Parameters
@@ -171,6 +171,8 @@ class SuperResolution:
             Receives the result; of the image's kind and dtype.
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
+        precision : {"float32", "float16"}
+            Of the network; "float16" is for images on a GPU, see `Network`.
 
         Returns
         -------
@@ -183,11 +185,12 @@ class SuperResolution:
         TypeError
             If the image or `out` is no array, or of another dtype.
         ValueError
-            If the image is empty or has other dimensions, or `out` does not fit.
+            If the image is empty or has other dimensions, `out` does not fit, or the network does not run in this
+            precision where the image is.
 
         Notes
         -----
-        Arithmetic is in float32. Integers are rounded half to even.
+        Integers are rounded half to even.
         """
         source = arrays.take(image, "image")
         pixels = source.data
@@ -198,47 +201,9 @@ class SuperResolution:
         size = (pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
         result = source.result((*size, *pixels.shape[2:]), [pixels.dtype], out)
         with source.current():
-            self._enlarge(np.atleast_3d(pixels), np.atleast_3d(result.data), threads)
+            enlargement = _Enlargement(self, source, threads, precision)
+            enlargement.run(np.atleast_3d(pixels), np.atleast_3d(result.data))
         return result.give_back()
-
-    def _enlarge(self, pixels: NDArray[Any], result: NDArray[Any], threads: int | None) -> None:
-        """Enlarge (H, W, C) `pixels` into `result`; NumPy's functions stand for CuPy's where they are on a GPU."""
-        if pixels.dtype.kind == "f":
-            pixels = pixels.astype(np.float32, copy=False)
-        colours = 1 if pixels.shape[2] < 3 else 3
-        enlarged = _empty_like(result, (3 if colours == 3 else self.network.in_channels, *result.shape[:2]))
-        if colours == 1:
-            planes = _empty_like(pixels, (len(enlarged), *pixels.shape[:2]))
-            planes[0] = _unit(pixels[..., 0])
-            planes[1:] = _NEUTRAL_CHROMA
-            self._enlarge_planes(planes, enlarged, threads)
-            _store(enlarged[0], result[..., 0])
-        else:
-            self._enlarge_colours(pixels[..., :3], enlarged, threads)
-            ycbcr = np.moveaxis(enlarged, 0, 2)
-            rows = _BAND if type(result) is np.ndarray else len(result)
-            for top in range(0, len(result), rows):
-                band = slice(top, top + rows)
-                _store(color.ycbcr2rgb(ycbcr[band], threads=threads), result[band, :, :3])
-        if pixels.shape[2] > colours:
-            _store(_bicubic(pixels[..., -1], result.shape[:2], threads), result[..., -1])
-
-    def _enlarge_colours(self, rgb: NDArray[Any], enlarged: Float32, threads: int | None) -> None:
-        """Enlarge an RGB image into planes of Y, Cb and Cr."""
-        ycbcr = _empty_like(rgb, (3, *rgb.shape[:2]))
-        color.rgb2ycbcr(rgb, out=np.moveaxis(ycbcr, 0, 2), threads=threads)
-        seen = self.network.in_channels
-        ycbcr[:seen] /= 255
-        self._enlarge_planes(ycbcr[:seen], enlarged[:seen], threads)
-        enlarged[:seen] *= 255
-        if seen == 1:
-            _bicubic(ycbcr[1:], enlarged.shape[1:], threads, out=enlarged[1:])
-
-    def _enlarge_planes(self, planes: Float32, enlarged: Float32, threads: int | None) -> None:
-        """Enlarge planes in [0, 1] by the network."""
-        if self._takes_enlarged:
-            planes = _bicubic(planes, enlarged.shape[1:], threads)
-        self.network(planes, out=enlarged, threads=threads)
 
     @classmethod
     def _recognised(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
@@ -249,6 +214,74 @@ class SuperResolution:
     def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
         """The layers of a file that holds tensors alone."""
         raise ValueError("the file does not describe its layers, and so does not tell which model it is of")
+
+
+@dataclass(frozen=True)
+class _Enlargement:
+    """One call of a model; NumPy's functions stand for CuPy's where `source`, the image, is on a GPU."""
+
+    model: SuperResolution
+    source: arrays.Source
+    threads: int | None
+    precision: str
+
+    def run(self, pixels: NDArray[Any], result: NDArray[Any]) -> None:
+        """Enlarge (H, W, C) `pixels` into `result`."""
+        if pixels.dtype.kind == "f":
+            pixels = pixels.astype(np.float32, copy=False)
+        colours = 1 if pixels.shape[2] < 3 else 3
+        if colours == 3:
+            self._enlarge_rgb(pixels[..., :3], result[..., :3])
+        else:
+            self._enlarge_grey(pixels[..., 0], result[..., 0])
+        if pixels.shape[2] > colours:
+            _store(self._bicubic(pixels[..., -1], result.shape[:2]), result[..., -1])
+
+    def _enlarge_grey(self, grey: NDArray[Any], result: NDArray[Any]) -> None:
+        channels = self.model.network.in_channels
+        if self.precision == "float16" and grey.dtype.kind == "u" and channels == 1 and not self.model._takes_enlarged:
+            self._run(grey[np.newaxis], result[np.newaxis])  # which scales and rounds by itself
+            return
+        planes, enlarged = self._empty((channels, *grey.shape)), self._empty((channels, *result.shape))
+        planes[0] = _unit(grey)
+        planes[1:] = _NEUTRAL_CHROMA
+        self._enlarge_planes(planes, enlarged)
+        _store(enlarged[0], result)
+
+    def _enlarge_rgb(self, rgb: NDArray[Any], result: NDArray[Any]) -> None:
+        ycbcr, enlarged = self._empty((3, *rgb.shape[:2])), self._empty((3, *result.shape[:2]))
+        color.rgb2ycbcr(rgb, out=np.moveaxis(ycbcr, 0, 2), threads=self.threads)
+        seen = self.model.network.in_channels
+        ycbcr[:seen] /= 255
+        self._enlarge_planes(ycbcr[:seen], enlarged[:seen])
+        enlarged[:seen] *= 255
+        if seen == 1:
+            self._bicubic(ycbcr[1:], enlarged.shape[1:], out=enlarged[1:])
+        rows = len(result) if self.source.on_gpu else _BAND
+        for top in range(0, len(result), rows):
+            band = slice(top, top + rows)
+            _store(color.ycbcr2rgb(np.moveaxis(enlarged[:, band], 0, 2), threads=self.threads), result[band])
+
+    def _enlarge_planes(self, planes: Float32, enlarged: Float32) -> None:
+        """Enlarge planes in [0, 1] by the network."""
+        if self.model._takes_enlarged:
+            planes = self._bicubic(planes, enlarged.shape[1:])
+        self._run(planes, enlarged)
+
+    def _run(self, planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
+        self.model.network(planes, out=enlarged, threads=self.threads, precision=self.precision)
+
+    def _bicubic(self, image: NDArray[Any], size: tuple[int, ...], out: Float32 | None = None) -> Float32:
+        """Enlarge (H, W) or (C, H, W) as MATLAB's imresize, which the papers use; integers become float32 in [0, 1]."""
+        enlarged: Float32 = transform.resize(
+            image, size, axes=(-2, -1), mode="symmetric", out=out, threads=self.threads
+        )
+        return enlarged
+
+    def _empty(self, shape: tuple[int, ...]) -> Float32:
+        """float32 memory where the image is."""
+        memory: Float32 = self.source.view.new(shape, np.dtype(np.float32))[0]
+        return memory
 
 
 class FSRCNN(SuperResolution):
@@ -477,17 +510,6 @@ def _factor(network: Network) -> int:
             f"and from (65, 66) to {sizes[65]}"
         )
     return factor
-
-
-def _bicubic(image: NDArray[Any], size: tuple[int, ...], threads: int | None, out: Float32 | None = None) -> Float32:
-    """Enlarge (H, W) or (C, H, W) as MATLAB's imresize, which the papers use; integers become float32 in [0, 1]."""
-    enlarged: Float32 = transform.resize(image, size, axes=(-2, -1), mode="symmetric", out=out, threads=threads)
-    return enlarged
-
-
-def _empty_like(array: NDArray[Any], shape: tuple[int, ...]) -> Float32:
-    """float32 memory on the device of `array`."""
-    return np.empty_like(array, np.float32, order="C", shape=shape)
 
 
 def _unit(pixels: NDArray[Any]) -> Float32:

@@ -1,18 +1,22 @@
 """What every CUDA kernel needs on every architecture, found by compiling it as CuPy does, without a GPU.
 
-`python tests/cuda/resources.py` writes the table `resources.csv` anew; `test_resources.py` compares. NVRTC reports
-registers, spills, stack frames and static shared memory; occupancy follows from them.
+`python tests/cuda/resources.py` brings the table `resources.csv` up to date: it compiles for every architecture what
+changed since, which takes minutes. NVRTC reports registers, spills, stack frames and static shared memory, occupancy
+follows from them, and the machine code shows its instructions. Each row bears the fingerprint of the sources that it
+was made from, so that `test_resources.py` need compile only a part again to know that the table holds.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
+import hashlib
 import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
@@ -23,7 +27,6 @@ from specialisations import Specialisation
 from fastimg.backends.cuda import runtime
 
 TABLE = Path(__file__).with_name("resources.csv")
-ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,11 @@ MULTIPROCESSORS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """One row of the table. `occupancy` is the share of a multiprocessor's threads that can be resident, in percent."""
+    """One row of the table.
+
+    `occupancy` is the share of a multiprocessor's threads that can be resident, in percent; `local` counts accesses to
+    local memory; `missing` names the instructions meant that are not there.
+    """
 
     kernel: str
     definitions: str
@@ -61,6 +68,13 @@ class Resources:
     static_shared: int
     dynamic_shared: int
     occupancy: int
+    local: int
+    missing: str
+    fingerprint: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.kernel, self.definitions, self.architecture
 
 
 def specialisations() -> list[Specialisation]:
@@ -70,9 +84,19 @@ def specialisations() -> list[Specialisation]:
     return [s for name in modules for s in import_module(f"specialisations.{name}").SPECIALISATIONS]
 
 
-def architectures(specialisation: Specialisation) -> tuple[str, ...]:
-    """Those that it is compiled for."""
-    return ARCHITECTURES[ARCHITECTURES.index(specialisation.at_least) :]
+def one_of_each_kernel() -> list[Specialisation]:
+    """The first specialisation of every kernel."""
+    first: dict[tuple[str, str], Specialisation] = {}
+    for specialisation in specialisations():
+        first.setdefault((specialisation.source, specialisation.kernel), specialisation)
+    return list(first.values())
+
+
+def keys(specialisation: Specialisation) -> list[tuple[str, str, str]]:
+    """Those of its rows."""
+    kernel = f"{specialisation.source}:{specialisation.kernel}"
+    definitions = " ".join(f"{name}={value}" for name, value in specialisation.definitions.items())
+    return [(kernel, definitions, architecture) for architecture in specialisation.architectures]
 
 
 def compile_cubin(specialisation: Specialisation, architecture: str) -> tuple[bytes, str]:
@@ -102,30 +126,61 @@ def compile_cubin(specialisation: Specialisation, architecture: str) -> tuple[by
     return cubin, report
 
 
-def resources(specialisation: Specialisation, architecture: str, report: str) -> Resources:
-    """What the compiler reports of one kernel."""
+def examine(specialisation: Specialisation) -> list[Resources]:
+    """Compile a specialisation for its architectures and look at the results."""
+    rows = []
+    for kernel, definitions, architecture in keys(specialisation):
+        cubin, report = compile_cubin(specialisation, architecture)
+        registers, stack, spills, static_shared = reported(specialisation.kernel, report)
+        code = disassembly(cubin)
+        wanted = specialisation.instructions if architecture != "sm_75" else ()
+        row = Resources(
+            kernel,
+            definitions,
+            architecture,
+            registers,
+            stack,
+            spills,
+            static_shared,
+            specialisation.shared_memory,
+            occupancy(architecture, specialisation, registers, static_shared),
+            local=len(re.findall(r"\b(?:LDL|STL)\b", code)),
+            missing=" ".join(name for name in wanted if not re.search(rf"\b{re.escape(name)}", code)),
+            fingerprint=fingerprint(specialisation.source),
+        )
+        rows.append(row)
+    return rows
+
+
+def reported(kernel: str, report: str) -> tuple[int, int, int, int]:
+    """Registers, bytes of stack, of spills and of static shared memory of a kernel, from the compiler's report."""
     entry = re.search(
-        rf"Compiling entry function '{specialisation.kernel}'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
+        rf"Compiling entry function '{kernel}'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
         r"(\d+) bytes spill loads.*?Used (\d+) registers([^\n]*)",
         report,
         re.DOTALL,
     )
     if entry is None:
-        raise RuntimeError(f"no report on {specialisation.kernel} in:\n{report}")
+        raise RuntimeError(f"no report on {kernel} in:\n{report}")
     stack, stores, loads, registers = map(int, entry.groups()[:4])
     shared = re.search(r"(\d+) bytes smem", entry[5])
-    static_shared = int(shared[1]) if shared else 0
-    return Resources(
-        kernel=f"{specialisation.source}:{specialisation.kernel}",
-        definitions=" ".join(f"{name}={value}" for name, value in specialisation.definitions.items()),
-        architecture=architecture,
-        registers=registers,
-        stack=stack,
-        spills=stores + loads,
-        static_shared=static_shared,
-        dynamic_shared=specialisation.shared_memory,
-        occupancy=occupancy(architecture, specialisation, registers, static_shared),
-    )
+    return registers, stack, stores + loads, int(shared[1]) if shared else 0
+
+
+@functools.cache
+def fingerprint(source: str) -> str:
+    """Of a kernel file and the headers that it includes, by whatever way."""
+    digest, pending, seen = hashlib.sha256(), [f"{source}.cu"], set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        text = (runtime.sources() / name).read_text()
+        digest.update(text.encode())
+        included = re.findall(r'#include "(.*)"', text)
+        pending += sorted(f"support/{Path(header).name}" for header in included)
+    return digest.hexdigest()[:12]
 
 
 def occupancy(architecture: str, specialisation: Specialisation, registers: int, static_shared: int) -> int:
@@ -152,33 +207,11 @@ def disassembly(cubin: bytes) -> str:
         return subprocess.run([tool, "-c", file.name], capture_output=True, text=True, check=True).stdout
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One specialisation on one architecture: its row, instructions that are missing, accesses to local memory."""
-
-    row: Resources
-    missing: tuple[str, ...]
-    local: tuple[str, ...]
-
-
-def examine(specialisation: Specialisation) -> list[Outcome]:
-    """Compile a specialisation for every architecture and look at the result."""
-    outcomes = []
-    for architecture in architectures(specialisation):
-        cubin, report = compile_cubin(specialisation, architecture)
-        code = disassembly(cubin)
-        wanted = specialisation.instructions if architecture != "sm_75" else ()
-        missing = tuple(name for name in wanted if not re.search(rf"\b{re.escape(name)}", code))
-        local = tuple(sorted(set(re.findall(r"\b(?:LDL|STL)\b", code))))
-        outcomes.append(Outcome(resources(specialisation, architecture, report), missing, local))
-    return outcomes
-
-
-def examine_all() -> Iterator[Outcome]:
-    """All specialisations, in the table's order, on all processors."""
+def examine_all(chosen: Sequence[Specialisation]) -> Iterator[Resources]:
+    """The rows of specialisations, in their order, found on all processors."""
     with ProcessPoolExecutor() as pool:
-        for outcomes in pool.map(examine, specialisations()):
-            yield from outcomes
+        for rows in pool.map(examine, chosen):
+            yield from rows
 
 
 def read_table() -> list[Resources]:
@@ -196,6 +229,14 @@ def write_table(rows: list[Resources]) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
+def update_table() -> None:
+    """Compile what is not in the table or was compiled from other sources, and drop what is in use no more."""
+    rows = {row.key: row for row in read_table() if row.fingerprint == fingerprint(row.kernel.partition(":")[0])}
+    wanted = specialisations()
+    rows |= {row.key: row for row in examine_all([s for s in wanted if not rows.keys() >= set(keys(s))])}
+    write_table([rows[key] for specialisation in wanted for key in keys(specialisation)])
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    write_table([outcome.row for outcome in examine_all()])
+    update_table()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import resources
 
@@ -9,29 +11,44 @@ pytest.importorskip("cuda.bindings.nvrtc", reason="needs NVRTC")
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> list[resources.Outcome]:
-    return list(resources.examine_all())
+def table() -> list[resources.Resources]:
+    return resources.read_table()
 
 
-def key(row: resources.Resources) -> tuple[str, str, str]:
-    return row.kernel, row.definitions, row.architecture
+@pytest.fixture(scope="module")
+def compiled() -> list[resources.Resources]:
+    """One specialisation of every kernel, or all of them where FASTIMG_ALL_SPECIALISATIONS is set."""
+    everything = "FASTIMG_ALL_SPECIALISATIONS" in os.environ
+    return list(resources.examine_all(resources.specialisations() if everything else resources.one_of_each_kernel()))
 
 
-def test_nothing_is_spilled(outcomes):
-    """A stack frame is an array indexed at run time: local memory."""
-    assert [o.row for o in outcomes if o.row.stack or o.row.spills or o.local] == []
-
-
-def test_the_instructions_meant_are_there(outcomes):
-    assert [(key(o.row), o.missing) for o in outcomes if o.missing] == []
-
-
-def test_needs_no_more_than_the_table_says(outcomes):
+def test_the_table_is_of_these_sources(table):
     """Run `python tests/cuda/resources.py` after a change to a kernel, and look at what it changed."""
-    table = {key(row): row for row in resources.read_table()}
-    assert set(table) == {key(o.row) for o in outcomes}
-    for outcome in outcomes:
-        row, allowed = outcome.row, table[key(outcome.row)]
+    stale = {row.kernel for row in table if row.fingerprint != resources.fingerprint(row.kernel.partition(":")[0])}
+    assert stale == set()
+
+
+def test_the_table_has_every_specialisation_on_every_architecture(table):
+    assert {row.key for row in table} == {key for s in resources.specialisations() for key in resources.keys(s)}
+
+
+def test_every_kernel_fits_a_multiprocessor(table):
+    assert [row for row in table if row.occupancy == 0] == []
+
+
+def test_no_local_memory_is_used(table, compiled):
+    """For what is spilled, or for an array indexed at run time: a stack frame."""
+    assert [row for row in table + compiled if row.stack or row.spills or row.local] == []
+
+
+def test_the_instructions_meant_are_there(table, compiled):
+    assert [row for row in table + compiled if row.missing] == []
+
+
+def test_needs_no_more_than_the_table_says(table, compiled):
+    rows = {row.key: row for row in table}
+    for row in compiled:
+        allowed = rows[row.key]
         assert row.registers <= allowed.registers, row
         assert row.static_shared <= allowed.static_shared, row
         assert row.dynamic_shared <= allowed.dynamic_shared, row

@@ -40,6 +40,13 @@ class _Foreign:
         self.__array_interface__ = {key: interface[key] for key in described if key in interface}
 
 
+class MemoryPointer:
+    """Where an array's first element lies in the device's memory."""
+
+    def __init__(self, array: EmulatedArray) -> None:
+        self.ptr: int = array.__cuda_array_interface__["data"][0]
+
+
 class EmulatedArray(np.ndarray):
     """What stands for `cupy.ndarray`: NumPy's, in the emulated device's memory and with CUDA's interface.
 
@@ -61,6 +68,11 @@ class EmulatedArray(np.ndarray):
             "data": (pointer, not self.flags.writeable),
             "stream": 1,
         }
+
+    @property
+    def data(self) -> MemoryPointer:  # type: ignore[override]
+        """What CuPy has under this name."""
+        return MemoryPointer(self)
 
     @property
     def device(self) -> SimpleNamespace:

@@ -6,7 +6,6 @@ import functools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 __all__ = ["run_sanitized", "sanitized_environment", "sanitizing"]
 
@@ -25,7 +24,6 @@ def _library(name: str) -> str:
 
 def sanitized_environment() -> dict[str, str]:
     """This process's environment, with what an interpreter needs to run kernels under sanitizers."""
-    python_path = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "FASTIMG_EMULATOR_SANITIZE": "1",
@@ -33,7 +31,8 @@ def sanitized_environment() -> dict[str, str]:
         # Python frees little at its end, and false stacks for each of many fibres take minutes.
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "PYTHONPATH": os.pathsep.join(python_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONSAFEPATH": "1",  # modules are found where this process finds them, not in the working directory
     }
 
 

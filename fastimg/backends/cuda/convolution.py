@@ -15,7 +15,7 @@ __all__ = ["Axis", "Geometry", "Layer", "Plan", "convolve", "geometry_of", "plan
 # As csrc/cuda/support/convolution.cuh has them.
 CELLS = 4  # of a run
 TILE_X, LANES_Y = 32, 4  # cells of a tile along x, runs of a warp one below the other
-WARP, MOST_WARPS = 32, 8
+WARP, LEAST_WARPS, MOST_WARPS = 32, 4, 8  # fewer than the least take as long
 ANY_BLOCK, ANY_OUTPUTS, ANY_ROWS, ANY_COLUMNS = 128, 8, 16, 32
 ACTIVATIONS = {None: 0, "relu": 1, "leaky_relu": 2, "prelu": 2}
 BORDERS = {
@@ -29,7 +29,7 @@ MOST_NUMBERS = 100  # sums and inputs of a lane, in registers
 MOST_UNROLLED = 4096  # multiply-adds
 MOST_CHANNELS = 8  # of a stage
 SHARED_MEMORY = 48 << 10  # what every device lets a block have, and all but sm_75 two of them
-BLOCKS_WANTED = 264  # two for each multiprocessor of the largest device
+BLOCKS_AT_ONCE = 264  # two for each multiprocessor of the largest device
 MOST_BLOCKS = 2**31 - 1
 LONGEST = 2**30  # rows or columns: indices beside them must fit 32 bits
 
@@ -65,6 +65,8 @@ _PARAMETERS = np.dtype(
 )
 
 _Pair = tuple[int, int]
+
+_MARGIN = 0.1  # of the time of a row is for its copy
 
 
 @dataclass(frozen=True)
@@ -231,21 +233,26 @@ def choose_tile(geometry: Geometry, y: Axis, x: Axis) -> Tile | None:
         all_sets = -(-geometry.outputs // outputs)
         sets = -(-all_sets // -(-all_sets // MOST_SETS))
         cells = [-(-n // axis.places) for n, axis in zip(geometry.out_shape[2:], (y, x), strict=True)]
-        band_rows = runs * LANES_Y
-        bands = min(MOST_WARPS // sets, -(-cells[0] // band_rows))
         columns = -(-cells[1] // TILE_X) * -(-all_sets // sets) * geometry.groups * geometry.shape[0]
-        while bands > 1 and columns * -(-cells[0] // (bands * band_rows)) < BLOCKS_WANTED:
-            bands -= 1
-        while bands > 0:
+        for bands in _numbers_of_bands(cells[0], runs * LANES_Y, columns, sets, y.reach):
             weights = sets * y.taps * -(-x.taps * outputs // 4) * 4
-            channel = 4 * (y.rows(bands * band_rows) * x.columns + weights)
+            channel = 4 * (y.rows(bands * runs * LANES_Y) * x.columns + weights)
             channels = min(SHARED_MEMORY // 2 // channel, MOST_CHANNELS, geometry.inputs)
             if channels:
                 channels = -(-geometry.inputs // -(-geometry.inputs // channels))  # as even as can be
                 stages = 2 if channels < geometry.inputs else 1
                 return Tile(outputs, runs, channels, sets, bands, stages * channels * channel)
-            bands -= 1
     return None
+
+
+def _numbers_of_bands(rows: int, band_rows: int, columns: int, sets: int, reach: int) -> list[int]:
+    """Bands of a block to try, by the time until the last of all blocks is done; of equals the larger tile first."""
+
+    def time(bands: int) -> float:
+        blocks = columns * -(-rows // (bands * band_rows))
+        return -(-blocks // BLOCKS_AT_ONCE) * (max(bands, LEAST_WARPS / sets) * band_rows + _MARGIN * reach)
+
+    return sorted(range(min(MOST_WARPS // sets, -(-rows // band_rows)), 0, -1), key=time)
 
 
 def _shapes_of_sums(places: int, outputs: int) -> Iterable[tuple[int, int]]:

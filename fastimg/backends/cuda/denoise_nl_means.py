@@ -34,7 +34,7 @@ _PARAMETERS = np.dtype(
 # As csrc/cuda/denoise_nl_means.cu has them.
 WARP = 32
 WARPS = 4  # in a block of strips
-SIDE, THREADS, GATHERED = 64, 512, 4  # of a block of the other kernel: pixels along an axis, threads, channels
+SIDE, THREADS, GATHERED = 64, 512, 3  # of a block of the other kernel: pixels along an axis, threads, channels
 
 _LARGEST = float(np.finfo(np.float32).max)
 

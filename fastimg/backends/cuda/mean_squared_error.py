@@ -83,7 +83,7 @@ class Broadcast:
         new = len(shape) - array.ndim
         steps = (0 if n == 1 else stride for n, stride in zip(array.shape, array.strides, strict=True))
         self.shape, self.strides, self.itemsize = shape, ((0,) * new + tuple(steps)), array.itemsize
-        self.__cuda_array_interface__ = array.__cuda_array_interface__
+        self.data = array.data
 
 
 def _in_order_of_memory(a: Any, b: Any) -> tuple[Any, Any]:

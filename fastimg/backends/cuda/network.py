@@ -1,8 +1,9 @@
-"""A network of few channels in one launch: its layers as tables and weights for csrc/cuda/network.cu.
+"""Networks in as few launches as can be: their layers as tables and weights for csrc/cuda/network.cu.
 
-The layers come as `fastimg.models` describes them. They become stages, one for each layer that looks at neighbours; 1×1
-layers join the stage before them. Where a stage finds its inputs in shared memory, and in which order it takes them, is
-decided here, and weights are laid out to match.
+The layers come as `fastimg.models` describes them. A network of few channels is one launch, another is cut where the
+least time is lost. The layers of a launch become stages, one for each layer that looks at neighbours; 1×1 layers join
+the stage before them. Where a stage finds its inputs in shared memory, and in which order it takes them, is decided
+here, and weights are laid out to match.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _WIDE = 16  # stages of more channels gather them by ldmatrix
 _ALIGNMENT = 128
 _RESERVED = 1024  # bytes of shared memory that the system takes for each block
 _MOST_WARPS = 16  # on a multiprocessor: 128 registers for a thread
+_BYTES_PER_CYCLE = 14  # of device memory for a multiprocessor of the H100
 
 # Columns and rows of a step, and warps: the candidates, among which the cheapest that fits is taken.
 COLUMNS = (16, 32, 48, 64, 80, 96, 112, 128)
@@ -59,7 +61,7 @@ _PARAMETERS = np.dtype(
 
 
 def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any]) -> None:
-    """Run `layers` on (N, C, H, W) images.
+    """Run `layers` on (N, C, H, W) images; what goes from one launch to the next is float16.
 
     Parameters
     ----------
@@ -72,16 +74,40 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
     Raises
     ------
     ValueError
-        If the layers cannot run in one launch: the message names the layer and says why.
+        If a layer cannot run: the message names it and says why.
     """
-    if "plan" not in cache:
-        plan = make_plan(layers, runtime.shared_memory_limit())
-        cache.update(plan=plan, weights=upload(plan.weights))
-    plan, weights = cache["plan"], cache["weights"]
-    dtypes = image.dtype, result.dtype
-    if dtypes not in cache:
-        definitions = plan.definitions(*map(runtime.c_type, dtypes))
-        cache[dtypes] = runtime.kernel("network", "network", _PARAMETERS, **definitions)
+    if "launches" not in cache:
+        parts = cut(layers, runtime.shared_memory_limit())
+        cache["launches"] = [_Launch(part, [upload(plan.weights) for plan in part.plans], {}) for part in parts]
+    *inner, last = cache["launches"]
+    for launch in inner:
+        between = runtime.empty((image.shape[0], *launch.part.output_shape(image.shape[2:])), np.float16)
+        launch.run(image, between)
+        image = between
+    last.run(image, result)
+
+
+@dataclass(frozen=True, eq=False)
+class _Launch:
+    """A part of a network on a device."""
+
+    part: Part
+    weights: list[Any]
+    kernels: dict[Any, Any]
+
+    def run(self, image: Any, result: Any) -> None:
+        begin = 0
+        for i, (plan, weights) in enumerate(zip(self.part.plans, self.weights, strict=True)):
+            some = result[:, begin : begin + plan.channels]
+            begin += plan.channels
+            key = i, image.dtype, result.dtype
+            if key not in self.kernels:
+                definitions = plan.definitions(runtime.c_type(image.dtype), runtime.c_type(result.dtype))
+                self.kernels[key] = runtime.kernel("network", "network", _PARAMETERS, **definitions)
+            _run(plan, weights, self.kernels[key], image, some)
+
+
+def _run(plan: Plan, weights: Any, kernel: runtime.Kernel, image: Any, result: Any) -> None:
     layout, tile = plan.layout, plan.layout.tile
     batch, _, height, width = image.shape
     across, down = (-(-n // plan.factor) for n in result.shape[3:1:-1])
@@ -101,7 +127,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
         "image_scale": 1 / _top(image.dtype),
         "result_scale": _top(result.dtype),
     }
-    cache[dtypes]((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
+    kernel((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
 
 
 def upload(values: NDArray[Any]) -> Any:
@@ -125,6 +151,101 @@ def _strip_rows(rows: int, strips: int, step: int, warm_up: int, blocks: int) ->
         return -(-blocks_needed // blocks) * (height + 0.6 * warm_up)  # the first steps run some stages only
 
     return min((step * n for n in range(1, -(-rows // step) + 1)), key=lambda height: (time(height), height))
+
+
+# ---- a network in parts ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Neighbouring layers that run together; several plans share the output channels of a single wide layer."""
+
+    layers: tuple[Any, ...]
+    plans: tuple[Plan, ...]
+
+    def output_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Channels, rows and columns of the result."""
+        for layer in self.layers:
+            size = layer.output_size(size)
+        return self.layers[-1].out_channels, *size
+
+    @property
+    def cost(self) -> float:
+        """Cycles of a multiprocessor for a pixel of the image, with the way through device memory."""
+        first, last, factor = self.layers[0], self.layers[-1], self.plans[0].factor
+        halves: int = len(self.plans) * first.in_channels + last.out_channels * factor**2
+        return sum(plan.layout.cost for plan in self.plans) + 2 * halves / _BYTES_PER_CYCLE
+
+
+def cut(layers: Sequence[Any], shared_limit: int) -> list[Part]:
+    """The network as one part if it fits `shared_limit` bytes of shared memory, else as the parts that cost least.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not run even by itself.
+    """
+    try:
+        return [Part(tuple(layers), (make_plan(layers, shared_limit),))]
+    except ValueError:
+        units = _units(layers)
+    # By the unit at which the next part begins: cost so far, pixels for a pixel of the image, parts so far.
+    best: dict[int, tuple[float, int, list[Part]]] = {0: (0.0, 1, [])}
+    for begin in range(len(units)):
+        if begin in best:
+            cost, pixels, parts = best[begin]
+            for end, part in _parts_from(units, begin, shared_limit):
+                total = cost + pixels * part.cost
+                if end not in best or total < best[end][0]:
+                    best[end] = total, pixels * part.plans[0].factor ** 2, [*parts, part]
+    return best[len(units)][2]
+
+
+def _units(layers: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Layers that must not be parted: each by itself, but for a pixel shuffle, which goes with the one before it."""
+    units: list[tuple[Any, ...]] = []
+    for layer in layers:
+        if units and _kind(layer) == "PixelShuffle":
+            units[-1] += (layer,)
+        else:
+            units.append((layer,))
+    return units
+
+
+def _parts_from(units: Sequence[tuple[Any, ...]], begin: int, shared_limit: int) -> Iterator[tuple[int, Part]]:
+    """The parts that begin at a unit, and where they end: longer and longer, until one cannot be."""
+    layers = units[begin]
+    yield begin + 1, Part(layers, _plans_by_channels(layers, shared_limit))
+    for end in range(begin + 2, len(units) + 1):
+        layers += units[end - 1]
+        try:
+            yield end, Part(layers, (make_plan(layers, shared_limit),))
+        except ValueError:
+            return
+
+
+def _plans_by_channels(unit: tuple[Any, ...], shared_limit: int) -> tuple[Plan, ...]:
+    """A unit in as many equal shares of its output channels as it takes to fit."""
+    layer, *shuffle = unit
+    channels = share = layer.out_channels
+    while True:
+        shares = [_outputs_of(layer, slice(at, at + share)) for at in range(0, channels, share)]
+        try:
+            return tuple(make_plan([part, *shuffle], shared_limit) for part in shares)
+        except _DoesNotFit:
+            if share == 1 or shuffle:
+                raise
+            share = -(-share // 2)
+
+
+def _outputs_of(layer: Any, channels: slice) -> Any:
+    """The layer that makes some of a layer's output channels."""
+    if layer.out_channels == channels.stop - channels.start:
+        return layer
+    weight = layer.weight[:, channels] if _kind(layer) == "ConvTranspose2d" else layer.weight[channels]
+    bias = None if layer.bias is None else layer.bias[channels]
+    slope = layer.slope if layer.slope is None or len(layer.slope) == 1 else layer.slope[channels]
+    return replace(layer, weight=weight, bias=bias, slope=slope)
 
 
 # ---- layers as stages ------------------------------------------------------------------------------------------------
@@ -197,8 +318,12 @@ def _kind(layer: Any) -> str:
     return type(layer).__name__
 
 
+class _DoesNotFit(ValueError):
+    """Shared memory is too small."""
+
+
 def _refusal(layer: Any, reason: str) -> str:
-    return f"precision 'float16' runs a network in one launch, which layer {layer.name!r} does not allow: {reason}"
+    return f"precision must be 'float32' for layer {layer.name!r}, which does not run in float16: {reason}"
 
 
 def _expect_convolution(layer: Any) -> None:
@@ -402,6 +527,11 @@ class Plan:
     weights: NDArray[np.uint8]
     factor: int
 
+    @property
+    def channels(self) -> int:
+        """Of the result."""
+        return int(self.macros["CHANNELS_OUT"])
+
     def definitions(self, image: str, result: str) -> dict[str, int | str]:
         return {"IN": image, "OUT": result, **self.macros}
 
@@ -432,11 +562,10 @@ def make_plan(layers: Sequence[Any], shared_limit: int, tiles: Sequence[Tile] | 
     if not fitting:
         least = min(layouts, key=lambda layout: layout.shared_memory)
         sizes = [buffer.size(least.tile.rows) for buffer in least.buffers]
-        raise ValueError(
+        raise _DoesNotFit(
             _refusal(
                 stages[int(np.argmax(sizes))],
-                f"the network needs {least.shared_memory:,} bytes of shared memory, most of them for this layer, "
-                f"and the device has {shared_limit:,}; precision 'float32' runs layer by layer",
+                f"{least.shared_memory:,} bytes of shared memory are needed, and the device has {shared_limit:,}",
             )
         )
     return _plan(stages, factor, min(fitting, key=lambda layout: layout.cost))

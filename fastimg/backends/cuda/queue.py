@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -39,8 +40,16 @@ class Queue:
             yield
 
     def __getattr__(self, operation: str) -> Any:
-        return partial(self._run, getattr(import_module(__package__), operation))
+        function = _operation(operation)
+        if self.stream is None and runtime.cupy().cuda.Device().id == self.device:
+            return function
+        return partial(self._run, function)
 
     def _run(self, operation: Any, *arguments: Any, **options: Any) -> Any:
         with self.current():
             return operation(*arguments, **options)
+
+
+@functools.cache
+def _operation(name: str) -> Any:
+    return getattr(import_module(__package__), name)

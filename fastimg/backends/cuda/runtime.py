@@ -23,11 +23,13 @@ __all__ = ["BORDER_MODES", "Kernel", "c_type", "cupy", "kernel", "view_dtype", "
 # As csrc/cuda/support/border.cuh numbers them.
 BORDER_MODES = {mode: number for number, mode in enumerate(("nearest", "reflect", "mirror", "wrap", "constant"))}
 
-C_TYPES = {"uint8": "uint8_t", "uint16": "uint16_t", "float16": "half", "float32": "float"}
+# By NumPy's characters for dtypes.
+C_TYPES = {"B": "uint8_t", "H": "uint16_t", "e": "half", "f": "float"}
 
 Definitions = tuple[tuple[str, int | str], ...]
 
 
+@functools.cache
 def cupy() -> Any:
     """CuPy, imported when a kernel is first wanted."""
     return import_module("cupy")
@@ -35,7 +37,7 @@ def cupy() -> Any:
 
 def c_type(dtype: np.dtype[Any]) -> str:
     """What kernels call a dtype."""
-    return C_TYPES[dtype.name]
+    return C_TYPES[dtype.char]
 
 
 # ---- arrays in a struct ----------------------------------------------------------------------------------------------
@@ -53,12 +55,13 @@ def view_fields(array: Any) -> tuple[int, tuple[int, ...]]:
 
 
 def element_strides(array: Any) -> tuple[int, ...]:
-    return tuple(stride // array.itemsize for stride in array.strides)
+    size = array.itemsize
+    return tuple([stride // size for stride in array.strides])
 
 
 def address(array: Any) -> int:
     """Where the first element of a CuPy array lies."""
-    pointer: int = array.__cuda_array_interface__["data"][0]
+    pointer: int = array.data.ptr
     return pointer
 
 

@@ -1,4 +1,4 @@
-from . import Specialisation
+from . import ARCHITECTURES, Specialisation
 
 
 def _both_axes(image: str, result: str, distance: int, x: int, y: int, tile: str | None = None) -> Specialisation:
@@ -18,7 +18,7 @@ def _both_axes(image: str, result: str, distance: int, x: int, y: int, tile: str
             "STG.E.128" if result == "float" else "STG.E",
         ),
         # From sm_80 on: the largest window and tile together need more than the 64 KiB of sm_75.
-        at_least="sm_80" if x == y == 24 and tile == "float" else "sm_75",
+        architectures=ARCHITECTURES[1:] if x == y == 24 and tile == "float" else ARCHITECTURES,
     )
 
 

@@ -13,7 +13,14 @@ from . import Specialisation
 
 _network = import_module("fastimg.backends.cuda.network")  # the package has the function under this name
 
-_SHARED = {"sm_75": 64 << 10, "sm_80": 163 << 10, "sm_86": 99 << 10, "sm_90a": 227 << 10}
+# What a block may have, and the architectures where it may.
+_SHARED = {
+    64 << 10: ("sm_75",),
+    99 << 10: ("sm_86", "sm_89", "sm_120"),
+    163 << 10: ("sm_80",),
+    227 << 10: ("sm_90a", "sm_100"),
+}
+_LARGEST = max(_SHARED)
 _DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
 
 
@@ -39,9 +46,9 @@ def _srcnn(middle: int) -> list[Conv2d]:
 
 
 def _specialisation(
-    layers: Sequence[Conv2d | ConvTranspose2d], device: str, image: str = "float", result: str = "float"
+    layers: Sequence[Conv2d | ConvTranspose2d], shared: int, image: str = "float", result: str = "float"
 ) -> Specialisation:
-    plan = _network.make_plan(layers, _SHARED[device])
+    plan = _network.make_plan(layers, shared)
     return Specialisation(
         "network",
         "network",
@@ -49,14 +56,13 @@ def _specialisation(
         threads=32 * plan.layout.tile.warps,
         shared_memory=plan.layout.shared_memory,
         instructions=("HMMA.16816.F32", "LDSM.16", "MOVM.16") if len(layers) > 3 else ("HMMA.16816.F32", "LDSM.16"),
-        at_least=device,
+        architectures=_SHARED[shared],
     )
 
 
 SPECIALISATIONS = [
-    *(_specialisation(_fsrcnn(2), device) for device in _SHARED),
-    *(_specialisation(_fsrcnn(scale), device) for scale in (3, 4) for device in ("sm_80", "sm_90a")),
-    *(_specialisation(_fsrcnn(2), "sm_90a", t, t) for t in ("half", "uint8_t")),
-    *(_specialisation(_fsrcnn(2, 32, 5, 1), device) for device in ("sm_75", "sm_90a")),
-    *(_specialisation(_srcnn(middle), "sm_90a") for middle in (1, 3, 5)),
+    *(_specialisation(_fsrcnn(scale), shared) for scale in (2, 3, 4) for shared in _SHARED),
+    *(_specialisation(_fsrcnn(2), _LARGEST, t, t) for t in ("half", "uint8_t")),
+    *(_specialisation(_fsrcnn(2, 32, 5, 1), shared) for shared in _SHARED),
+    *(_specialisation(_srcnn(middle), _LARGEST) for middle in (1, 3, 5)),
 ]
