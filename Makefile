@@ -16,7 +16,7 @@ KERNELS := $(shell find csrc tools tests -name '*.cpp' -o -name '*.hpp' -o -name
 SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) \
     $(shell find fastimg -type f ! -name '*.so' ! -name '*.pyc')
 
-.PHONY: demo test test-v4 test-resources lint format bench inplace stubs clean
+.PHONY: demo test test-v4 test-resources test-sanitized lint format bench inplace stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fastimg demo --output demo.png --overwrite
@@ -32,6 +32,10 @@ test-v4: $(VENV)/.test $(VENV)/.inplace
 # Every CUDA kernel compiled for every architecture, and what it needs against the table: no GPU.
 test-resources: $(VENV)/.test
 	$(BIN)/pytest tests/cuda/test_resources.py
+
+# A part of the tests of the CUDA kernels on the CPU, compiled with AddressSanitizer and UndefinedBehaviorSanitizer.
+test-sanitized: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -55,8 +55,8 @@ def take(array: Any, name: str, *, dtypes: Sequence[DTypeLike] = IMAGE_DTYPES) -
     """
     view = _view(array, name)
     data = view.data
-    accepted = _accepted(dtypes, view)
-    if data.dtype.newbyteorder("=") not in accepted:
+    accepted = _accepted(tuple(dtypes), view.device is not None)
+    if data.dtype not in accepted and data.dtype.newbyteorder("=") not in accepted:
         expected = ", ".join(dtype.name for dtype in accepted)
         where = " on a GPU" if view.device is not None else ""
         raise TypeError(f"{name} must have one of the dtypes {expected}{where}, got {data.dtype.name}")
@@ -69,7 +69,7 @@ def take(array: Any, name: str, *, dtypes: Sequence[DTypeLike] = IMAGE_DTYPES) -
     return Source(data, name, view)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make
 class View:
     """An array as NumPy or CuPy sees it, and how one more of its kind is made.
 
@@ -86,7 +86,7 @@ class View:
     writable: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Source:
     """An array argument: its data, its name, and where it came from.
 
@@ -149,7 +149,7 @@ class Source:
             raise ValueError(
                 f"out must be on the device of {self.name}, {_place(self.view.device)}, got {_place(view.device)}"
             )
-        if data.dtype.newbyteorder("=") not in accepted:
+        if data.dtype not in accepted and data.dtype.newbyteorder("=") not in accepted:
             expected = " or ".join(dtype.name for dtype in accepted)
             raise TypeError(f"out must have dtype {expected}, got {data.dtype.name}")
         if not _is_plain(view):
@@ -180,7 +180,7 @@ def expect_together(first: Source, second: Source) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Result:
     """Memory that a kernel writes, and the way back to the caller."""
 
@@ -238,9 +238,10 @@ def _overlaps_itself(array: Any) -> bool:
     return False
 
 
-def _accepted(dtypes: Sequence[DTypeLike], view: View) -> list[np.dtype[Any]]:
+@functools.cache
+def _accepted(dtypes: tuple[DTypeLike, ...], on_gpu: bool) -> list[np.dtype[Any]]:
     accepted = [np.dtype(dtype) for dtype in dtypes]
-    return accepted if view.device is None else [dtype for dtype in accepted if dtype != np.float64]
+    return [dtype for dtype in accepted if dtype != np.float64] if on_gpu else accepted
 
 
 def _is_plain(view: View) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,7 +102,7 @@ def gaussian(
     channel = _checks.axis(channel_axis, "channel_axis", len(shape))
     spatial = [axis for axis in range(len(shape)) if axis != channel]
     cut = _checks.real(truncate, "truncate", at_least=0)
-    taps: list[list[float]] = [[] for _ in shape]
+    taps: list[tuple[float, ...]] = [()] * len(shape)
     for axis, s in zip(spatial, _sigmas(sigma, len(spatial)), strict=True):
         taps[axis] = _taps(s, cut)
     _checks.one_of(mode, "mode", _MODES)
@@ -128,13 +129,13 @@ def _sigmas(sigma: Any, n: int) -> list[float]:
     return [_checks.real(s, "sigma", at_least=0) for s in sigma]
 
 
-def _taps(sigma: float, truncate: float) -> list[float]:
+@functools.lru_cache(maxsize=256)
+def _taps(sigma: float, truncate: float) -> tuple[float, ...]:
     """Taps of a Gaussian at distance 0, 1, ..., radius; over both sides they sum to 1."""
     radius = truncate * sigma + 0.5
     if radius >= _MAX_RADIUS + 1:
         raise ValueError(f"truncate * sigma must be at most {_MAX_RADIUS}, got {truncate * sigma:g}")
     if radius < 1 or sigma < 0.02:  # the second tap is 0: exp(-1250)
-        return [1.0]
+        return (1.0,)
     weights = np.exp(-0.5 * (np.arange(int(radius) + 1.0) / sigma) ** 2)
-    taps: list[float] = (weights / (2 * weights.sum() - 1)).tolist()
-    return taps
+    return tuple((weights / (2 * weights.sum() - 1)).tolist())

@@ -56,3 +56,7 @@ def run_sanitized(*arguments: str, timeout: float = 600) -> subprocess.Completed
         timeout=timeout,
         check=False,
     )
+
+
+if __name__ == "__main__":  # python -m cuda_emulator.sanitizers -m pytest ...
+    os.execve(sys.executable, [sys.executable, *sys.argv[1:]], sanitized_environment())
