@@ -30,6 +30,7 @@ except ImportError as error:
 Call = Callable[[int], object]  # runs on the i-th of the rotated inputs and returns the result
 
 ROTATED_BYTES = 256 << 20  # several times the L2 cache of any device
+CYCLES_TO_QUEUE = 400_000  # of the device, in which the host queues a call: 0.2 ms
 HD, UHD = (1080, 1920), (2160, 3840)
 
 
@@ -112,7 +113,7 @@ def gaussian_jobs() -> Iterator[Job]:
             "copy": lambda i: cupy.copyto(rgb_out, turn(rgb, i)),
             "cupyx": lambda i: ndimage.gaussian_filter(turn(rgb, i), (3, 3, 0), mode="nearest"),
         },
-        1.0,
+        2.0,  # cupyx keeps integers between the axes and cuts their fractions off
     )
 
 
@@ -192,21 +193,18 @@ def in_graph(module: Callable[[torch.Tensor], torch.Tensor], example: torch.Tens
 
 
 def network_jobs() -> Iterator[Job]:
-    torch.backends.cudnn.benchmark = True
     network = models.FSRCNN.from_pretrained(scale=2).network
     for size in ((540, 960), HD):
         images = rotated(lambda rng, size=size: noisy(size, "float32")(rng)[None, None].astype(np.float32))
         halves = [x.half().to(memory_format=torch.channels_last) for x in as_torch(images)]
-        with torch.inference_mode():
-            module = torch_fsrcnn(network)
-            graph = in_graph(module, halves[0])
-            compiled = torch.compile(torch_fsrcnn(network), mode="max-autotune")
-            candidates: dict[str, Call] = {
-                "fastimg float16": lambda i, x=images: network(turn(x, i), precision="float16"),
-                "fastimg float32": lambda i, x=images: network(turn(x, i)),
-                "torch graph": lambda i, x=halves, g=graph: g(turn(x, i)),
-                "torch.compile": lambda i, x=halves, c=compiled: c(turn(x, i)),
-            }
+        graph = in_graph(torch_fsrcnn(network), halves[0])
+        compiled = torch.compile(torch_fsrcnn(network), mode="max-autotune")
+        candidates: dict[str, Call] = {
+            "fastimg float16": lambda i, x=images: network(turn(x, i), precision="float16"),
+            "fastimg float32": lambda i, x=images: network(turn(x, i)),
+            "torch graph": lambda i, x=halves, g=graph: g(turn(x, i)),
+            "torch.compile": lambda i, x=halves, c=compiled: c(turn(x, i)),
+        }
         yield Job(f"FSRCNN ×2, {size[1]}×{size[0]}", candidates, float("inf"))  # borders differ
 
 
@@ -289,11 +287,11 @@ def resize_jobs() -> Iterator[Job]:
 
 JOBS = {
     "gaussian": gaussian_jobs,
-    "denoise_nl_means": denoise_nl_means_jobs,
-    "network": network_jobs,
     "convolution": convolution_jobs,
     "metrics": metric_jobs,
     "resize": resize_jobs,
+    "denoise_nl_means": denoise_nl_means_jobs,
+    "network": network_jobs,  # last: torch.compile takes minutes
 }
 
 
@@ -301,8 +299,9 @@ JOBS = {
 
 
 def milliseconds(call: Call, repeats: int) -> float:
-    """Of one call, by events around `repeats` of them."""
+    """Of one call, by events around `repeats` of them, all queued before the first begins."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda._sleep(CYCLES_TO_QUEUE * repeats)
     start.record()
     for i in range(repeats):
         call(i)
@@ -311,22 +310,30 @@ def milliseconds(call: Call, repeats: int) -> float:
     return start.elapsed_time(end) / repeats
 
 
+def on_host(result: object) -> np.ndarray:
+    return np.asarray(cupy.asnumpy(cupy.asarray(result)), np.float64)
+
+
 def measure(job: Job, rounds: int = 9) -> timing.Row:
     """Compare the results, then time the candidates in turns."""
     ours = next(iter(job.candidates))
-    results = {name: call(0) for name, call in job.candidates.items() if name != "copy"}
-    expected = np.asarray(cupy.asnumpy(cupy.asarray(results[ours])), np.float64)
-    differences = {}
-    for name, result in results.items():
-        values = np.asarray(cupy.asnumpy(cupy.asarray(result)), np.float64)
-        differences[name] = float(np.abs(values - expected.reshape(values.shape)).max())
-        if differences[name] > job.tolerance:
-            raise SystemExit(f"{job.name}: {name} differs by {differences[name]:g}")
-    repeats = {name: max(3, int(20 / max(milliseconds(call, 3), 1e-3))) for name, call in job.candidates.items()}
-    times: dict[str, list[float]] = {name: [] for name in job.candidates}
+    expected = on_host(job.candidates[ours](0))
+    differences, candidates = {}, {}
+    for name, call in job.candidates.items():
+        try:
+            if name != "copy":
+                values = on_host(call(0))
+                differences[name] = float(np.abs(values - expected.reshape(values.shape)).max())
+                if differences[name] > job.tolerance:
+                    raise ValueError(f"differs by {differences[name]:g}")
+            candidates[name] = call
+        except Exception as error:  # a rival that fails is no reason to lose the others
+            print(f"{job.name}: {name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    repeats = {name: max(3, int(20 / max(milliseconds(call, 3), 1e-3))) for name, call in candidates.items()}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
-        for name, call in job.candidates.items():
-            times[name].append(milliseconds(call, min(repeats[name], 200)))
+        for name, call in candidates.items():
+            times[name].append(milliseconds(call, min(repeats[name], 100)))
     timings = {
         name: timing.Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
         for name, samples in times.items()
@@ -341,25 +348,34 @@ def main() -> None:
     arguments = parser.parse_args()
     if not cupy.is_available():
         sys.exit("needs a CUDA device")
-    with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):  # one stream for both libraries
-        for name in arguments.jobs:
-            rows = []
+    # Exactness for both: rivals compute in float32 too. They choose their algorithms by trying.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    gpu = properties["name"].decode()
+    versions = {"cupy": cupy.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    print(f"{gpu}; CuPy {cupy.__version__}, PyTorch {torch.__version__}\n", flush=True)
+    rows: list[timing.Row] = []
+    with torch.no_grad(), cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):  # one stream for both
+        for row in measured(arguments.jobs):
+            rows.append(row)
+            print(timing.markdown(rows[-1:], next(iter(rows[-1].timings))), "\n", flush=True)
+            if arguments.json:
+                timing.write_json(arguments.json, rows, {"gpu": gpu, **versions}, threads=0)
+
+
+def measured(names: list[str]) -> Iterator[timing.Row]:
+    """All jobs of these groups; one that fails is told, and the others go on."""
+    for name in names:
+        try:
             for job in JOBS[name]():
                 try:
-                    rows.append(measure(job))
-                except Exception as error:  # a rival that fails is no reason to lose the rest
-                    print(f"{job.name}: {type(error).__name__}: {error}", file=sys.stderr)
-            RESULTS.extend(rows)
-    properties = cupy.cuda.runtime.getDeviceProperties(0)
-    print(f"\n{properties['name'].decode()}; CuPy {cupy.__version__}, PyTorch {torch.__version__}\n")
-    for row in RESULTS:
-        print(timing.markdown([row], next(iter(row.timings))), "\n")
-    if arguments.json:
-        versions = {"cupy": cupy.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        timing.write_json(arguments.json, RESULTS, {"gpu": properties["name"].decode(), **versions}, threads=0)
+                    yield measure(job)
+                except Exception as error:
+                    print(f"{job.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        except Exception as error:
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
-
-RESULTS: list[timing.Row] = []
 
 if __name__ == "__main__":
     main()

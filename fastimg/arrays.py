@@ -315,7 +315,7 @@ def _view_on_gpu(array: Any, name: str) -> View:
 
     def new(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, Any]:
         with cupy.cuda.Device(device):
-            result = cupy.empty(shape, dtype)
+            result = _cuda("runtime").empty(shape, dtype)
         return result, result
 
     return View(data, cupy.ndarray, _queue(device, None), new, device, data.data.ptr, not read_only)

@@ -108,9 +108,9 @@ def random_noise(
 
     One pass, O(n); no memory but the result. Mode 'poisson' first sorts a copy of the image to count its values.
 
-    On a GPU nothing waits for values of the image: whether a floating image has negative samples is found there, in
-    another pass where it matters; `local_vars` and the range of a signed image in mode 'poisson' are not checked (what
-    they would be refused for makes NaN or counts of 0).
+    On a GPU nothing waits for values of the image, but that CuPy before version 14 sorts no other way: whether a
+    floating image has negative samples is found there, in another pass where it matters; `local_vars` and the range of
+    a signed image in mode 'poisson' are not checked (what they would be refused for makes NaN or counts of 0).
 
     References
     ----------

@@ -263,21 +263,104 @@ def test_a_tiny_sigma_cut_far_out_changes_nothing(sigma):
     np.testing.assert_array_equal(filters.gaussian(image, sigma, truncate=9 / sigma if sigma > 1e-300 else 4), image)
 
 
+# ---- derivatives, and what else SciPy has -------------------------------------------------------------------------
+
+
+def check_against_scipy(image: np.ndarray, sigma, channel_axis=None, **options) -> None:
+    """SciPy's filter of the same name in float64; values of derivatives are small, so that the range is theirs."""
+    from scipy import ndimage
+
+    axes = options.pop("axes", tuple(a for a in range(image.ndim) if channel_axis is None or a != channel_axis))
+    theirs = {**options, "mode": options.get("mode", "nearest")}
+    wanted = ndimage.gaussian_filter(image.astype(np.float64), sigma, axes=axes, **theirs)
+    result = filters.gaussian(image, sigma, axes=axes, channel_axis=channel_axis, **options)
+    assert_close(result, wanted, scale=max(1.0, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("order", [0, 1, 2, 3, (0, 1), (1, 0), (2, 1), (3, 2)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_derivatives(target, rng, dtype, order, mode):
+    for shape, sigma in [((61, 67), 1.3), ((40, 90), (5.0, 0.7)), ((7, 300), (0.6, 12.0))]:
+        check_against_scipy(random_image(rng, shape, dtype), sigma, order=order, mode=mode)
+
+
+@pytest.mark.parametrize("order", [1, 2, (0, 1, 2), (3, 0, 1)], ids=str)
+@pytest.mark.parametrize("mode", ["mirror", "constant"])
+def test_derivatives_of_volumes(target, rng, order, mode):
+    check_against_scipy(random_image(rng, (13, 17, 19), "float32"), 1.1, order=order, mode=mode)
+
+
+def test_derivatives_of_channels_and_layouts(target, layout, rng):
+    image = layout(random_image(rng, (30, 31, 3), "float32"))
+    check_against_scipy(image, 1.5, channel_axis=2, order=(1, 2), mode="reflect")
+    check_against_scipy(np.moveaxis(image, 2, 0), 1.5, channel_axis=0, order=(0, 3), mode="wrap")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3)])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_derivatives_of_small_images(target, rng, shape, order):
+    for mode in MODES:
+        check_against_scipy(random_image(rng, shape, "float64"), 1.0, order=order, mode=mode)
+
+
+def test_a_mode_an_order_and_a_radius_for_each_axis(target, rng):
+    for modes in [("wrap", "constant"), ("constant", "reflect"), ("mirror", "nearest")]:
+        check_against_scipy(random_image(rng, (40, 41), "float32"), (2.0, 1.0), mode=modes, order=(0, 1))
+        check_against_scipy(random_image(rng, (40, 41), "float32"), (2.0, 1.0), mode=modes, cval=0.7)
+    check_against_scipy(random_image(rng, (40, 41), "float32"), 2.0, radius=(3, 11))
+    check_against_scipy(random_image(rng, (40, 41), "float32"), 2.0, radius=0, order=(2, 0))
+
+
+def test_axes(target, rng):
+    image = random_image(rng, (9, 20, 21), "float32")
+    check_against_scipy(image, (1.0, 2.0), axes=(2, 0), order=(1, 0), mode=("wrap", "nearest"))
+    check_against_scipy(image, 1.0, axes=(1,))
+    np.testing.assert_array_equal(filters.gaussian(image, 1.0, axes=1), filters.gaussian(image, (0, 1.0, 0)))
+    np.testing.assert_array_equal(filters.gaussian(image, 1.0, axes=()), image)
+
+
+def test_a_constant_outside_has_no_derivative(target):
+    """SciPy sets `cval` beside derivatives that it has already taken: an edge where there is none."""
+    image = np.full((20, 20, 5), 3, np.float32)
+    for order in [(1, 0, 0), (0, 1, 0), (0, 0, 3), (1, 2, 0)]:
+        np.testing.assert_allclose(filters.gaussian(image, 1.0, order=order, mode="constant", cval=3), 0, atol=1e-5)
+
+
+def test_derivatives_of_integers(target, rng):
+    image = random_image(rng, (30, 40), "uint8")
+    wanted = filters.gaussian(image.astype(np.float64), 1.0, order=(0, 1))
+    assert_close(filters.gaussian(image, 1.0, order=(0, 1), preserve_range=True), np.maximum(wanted, 0))
+    assert_close(filters.gaussian(image, 1.0, order=(0, 1)), wanted / 255)
+    out = np.empty(image.shape, np.float32)
+    assert_close(filters.gaussian(image, 1.0, order=(0, 1), preserve_range=True, out=out), wanted, scale=255)
+
+
 BAD = [
+    ({"order": 4}, ValueError, "order must be at most 3, got 4"),
+    ({"order": 1.0}, TypeError, "order must be an integer, got 1.0"),
+    ({"order": (1, 2, 3)}, ValueError, r"order must be one value or one per spatial axis \(2\), got \(1, 2, 3\)"),
+    ({"mode": ("nearest", "edge")}, ValueError, "mode must be one of 'nearest', .*, got 'edge'"),
+    ({"mode": ("nearest",)}, ValueError, r"mode must be one value or one per spatial axis \(2\)"),
+    ({"radius": -1}, ValueError, "radius must be at least 0, got -1"),
+    ({"radius": 10_001}, ValueError, "radius must be at most 10000, got 10001"),
+    ({"axes": (0, 0)}, ValueError, r"axes must be different axes other than channel_axis, got \(0, 0\)"),
+    ({"axes": (0, 1), "channel_axis": -1}, ValueError, "axes must be different axes other than channel_axis"),
+    ({"axes": 2}, ValueError, "axes must be None or between -2 and 1 for 2 dimensions, got 2"),
     ({"sigma": -1.0}, ValueError, "sigma must be at least 0, got -1"),
     ({"sigma": float("nan")}, ValueError, "sigma must be finite, got nan"),
     ({"sigma": (1.0, float("inf"))}, ValueError, "sigma must be finite, got inf"),
     ({"sigma": "1"}, TypeError, "sigma must be a number, got '1'"),
     ({"sigma": True}, TypeError, "sigma must be a number, got True"),
     ({"sigma": 10**400}, ValueError, "sigma must be finite, got inf"),
-    ({"sigma": (1.0, 2.0, 3.0)}, ValueError, r"sigma must be a number or one per spatial axis \(2\), got"),
+    ({"sigma": (1.0, 2.0, 3.0)}, ValueError, r"sigma must be one value or one per spatial axis \(2\), got"),
     ({"sigma": 1e9}, ValueError, "truncate \\* sigma must be at most 10000, got 4e\\+09"),
     ({"truncate": -1.0}, ValueError, "truncate must be at least 0, got -1"),
     ({"mode": "edge"}, ValueError, "mode must be one of 'nearest', .*, got 'edge'"),
     ({"cval": "0"}, TypeError, "cval must be a number, got '0'"),
     ({"cval": float("nan")}, ValueError, "cval must be finite, got nan"),
     ({"channel_axis": 2}, ValueError, "channel_axis must be None or between -2 and 1 for 2 dimensions, got 2"),
-    ({"channel_axis": 0, "sigma": (1.0, 1.0)}, ValueError, r"sigma must be a number or one per spatial axis \(1\)"),
+    ({"channel_axis": 0, "sigma": (1.0, 1.0)}, ValueError, r"sigma must be one value or one per spatial axis \(1\)"),
     ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
     ({"out": np.zeros((8, 9))}, ValueError, r"out must have shape \(8, 8\), got \(8, 9\)"),
     ({"out": np.zeros((8, 8), np.float32)}, TypeError, "out must have dtype float64, got float32"),

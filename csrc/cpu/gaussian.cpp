@@ -4,6 +4,7 @@
 #include "support/thread_pool.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <utility>
 #include <vector>
@@ -13,10 +14,17 @@ namespace {
 
 struct Axis {
     ptrdiff_t n = 1, in = 0, out = 0;  // length, strides of image and result
-    std::vector<double> taps = {1.0};  // at distance 0 ... radius
+    AxisFilter filter;
 
-    ptrdiff_t radius() const { return ptrdiff_t(taps.size()) - 1; }
+    bool filtered() const { return !filter.taps.empty(); }
+    ptrdiff_t radius() const { return filter.radius(); }
 };
+
+// A single sample between its own copies is the mean of them.
+bool does_nothing(const AxisFilter& filter, ptrdiff_t n) {
+    return filter.taps.empty() ||
+           (n == 1 && filter.border != BorderMode::constant && std::abs(filter.total() - 1) < 1e-9);
+}
 
 // The roles that the axes of an image play. Rows run along the axis that is densest in memory, so that results for a
 // transposed image cost the same.
@@ -37,13 +45,12 @@ struct Layout {
 
 constexpr ptrdiff_t kMaxChannels = 16;  // an unfiltered axis that is longer makes good rows by itself
 
-Layout lay_out(const Array& image, const Array& out, const std::vector<std::vector<double>>& taps, BorderMode border) {
+Layout lay_out(const Array& image, const Array& out, const std::vector<AxisFilter>& filters) {
     std::vector<Axis> axes;
     for (int i = 0; i < image.ndim; ++i) {
-        Axis axis{image.shape[i], image.stride[i], out.stride[i], {1.0}};
-        // A single sample between its own copies is the mean of them.
-        if (!taps[size_t(i)].empty() && (axis.n > 1 || border == BorderMode::constant)) axis.taps = taps[size_t(i)];
-        if (axis.n > 1 || axis.radius() > 0) axes.push_back(axis);
+        Axis axis{image.shape[i], image.stride[i], out.stride[i], {}};
+        if (!does_nothing(filters[size_t(i)], axis.n)) axis.filter = filters[size_t(i)];
+        if (axis.n > 1 || axis.filtered()) axes.push_back(axis);
     }
     std::stable_sort(axes.begin(), axes.end(),
                      [](const Axis& a, const Axis& b) { return std::abs(a.in) > std::abs(b.in); });
@@ -57,7 +64,7 @@ Layout lay_out(const Array& image, const Array& out, const std::vector<std::vect
         return Axis{};
     };
     const auto any = [](const Axis&) { return true; };
-    const auto filtered = [](const Axis& axis) { return axis.radius() > 0; };
+    const auto filtered = [](const Axis& axis) { return axis.filtered(); };
     const auto some_filtered = [&] { return std::any_of(axes.begin(), axes.end(), filtered); };
 
     Layout layout;
@@ -77,9 +84,9 @@ Layout lay_out(const Array& image, const Array& out, const std::vector<std::vect
 
 namespace fastimg {
 
-void gaussian(const Array& image, const Array& out, const std::vector<std::vector<double>>& taps, BorderMode border,
-              double cval, double scale, int threads) {
-    FASTIMG_DISPATCH(gaussian, image, out, lay_out(image, out, taps, border), border, cval, scale, threads);
+void gaussian(const Array& image, const Array& out, const std::vector<AxisFilter>& filters, double cval, double scale,
+              int threads) {
+    FASTIMG_DISPATCH(gaussian, image, out, lay_out(image, out, filters), cval, scale, threads);
 }
 
 }  // namespace fastimg

@@ -3,7 +3,7 @@
 //     out[y, x] = sum over j of ty[|j|] * sum over i of tx[|i|] * image[y + j, x + i]
 //
 // Taps are symmetric, so samples at equal distance are added first: a radius r costs r additions and r + 1
-// multiply-adds per axis and sample.
+// multiply-adds per axis and sample. Odd derivatives are antisymmetric: they are subtracted.
 //
 // Tiling: a task is a strip of columns within a band of rows. Rows come in groups of one vector's width: they are
 // converted and padded (borders are samples like others from there on), transposed, filtered, transposed back and put
@@ -31,14 +31,28 @@ constexpr ptrdiff_t kWantedTasks = 8;
 
 // ---- the inner loop -----------------------------------------------------------------------------------------------
 
+template <class A>
+struct Taps {
+    std::vector<A> weights;  // at distance 0, 1, ..., radius
+    bool odd;
+
+    ptrdiff_t radius() const { return ptrdiff_t(weights.size()) - 1; }
+};
+
+// What a tap multiplies: the sample after and the one before at the same distance.
+template <bool kOdd, class V>
+V both(V after, V before) {
+    return kOdd ? after - before : after + before;
+}
+
 // Adds the taps at distances before + 1 ... before + K to kRows neighbouring results, for `count` vectors:
 //
-//     y[r] = partial[r] + sum over k of taps[before + k] * (x[r - before - k] + x[r + before + k])
+//     y[r] = partial[r] + sum over k of taps[before + k] * (x[r + before + k] + x[r - before - k])
 //
 // where r counts rows of x, kDistance elements apart. With kFirst, the centre tap takes the place of partial sums. Each
 // row is loaded once and used for up to kRows results; with all distances unrolled every address is a base and a
 // constant.
-template <class A, int K, int kDistance, bool kFirst, class O>
+template <class A, int K, int kDistance, bool kOdd, bool kFirst, class O>
 void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_pitch, O* y, ptrdiff_t y_pitch,
               ptrdiff_t y_step, ptrdiff_t count, const A* taps, ptrdiff_t before) {
     using V = Vector<A>;
@@ -66,7 +80,7 @@ void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_
             }
             above[K - k] = load(low + (K - k) * kDistance);
             below[k + kRows - 2] = load(high + (k + kRows - 2) * kDistance);
-            for (int r = 0; r < kRows; ++r) sum[r] += (above[K - k + r] + below[k - 1 + r]) * weights[k];
+            for (int r = 0; r < kRows; ++r) sum[r] += both<kOdd>(below[k - 1 + r], above[K - k + r]) * weights[k];
         }
         for (int r = 0; r < kRows; ++r) store(y + r * y_pitch, sum[r]);
         low += x_step;
@@ -77,9 +91,9 @@ void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_
     }
 }
 
-// The same along a row, of neighbours kDistance elements apart: y[i] = sum over k of taps[k] * (x[i - k] + x[i + k]).
+// The same along a row, of neighbours kDistance elements apart: y[i] = sum over k of taps[k] * (x[i + k] + x[i - k]).
 // For a few taps this beats the transposition, though half of the loads straddle two cache lines.
-template <class A, int K, int kDistance>
+template <class A, int K, int kDistance, bool kOdd>
 void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps) {
     using V = Vector<A>;
     constexpr int width = kWidth<A>, unroll = 2;
@@ -90,54 +104,74 @@ void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps) {
 #pragma GCC unroll 8
         for (int k = 1; k <= K; ++k)
             for (int u = 0; u < unroll; ++u)
-                sum[u] += (load(x + i + u * width - k * kDistance) + load(x + i + u * width + k * kDistance)) * taps[k];
+                sum[u] += both<kOdd>(load(x + i + u * width + k * kDistance), load(x + i + u * width - k * kDistance)) *
+                          taps[k];
         for (int u = 0; u < unroll; ++u) store(y + i + u * width, sum[u]);
     }
 }
 
 constexpr int kRowRadius = 8, kRowChannels = 4;  // what filter_row takes
 
-template <class A, int kDistance>
+template <class A, int kDistance, bool kOdd>
 void filter_row(const A* x, A* y, ptrdiff_t count, const std::vector<A>& taps) {
     using Pass = void (*)(const A*, A*, ptrdiff_t, const A*);
     static constexpr Pass kPasses[kRowRadius + 1] = {
-        filter_row<A, 0, kDistance>, filter_row<A, 1, kDistance>, filter_row<A, 2, kDistance>,
-        filter_row<A, 3, kDistance>, filter_row<A, 4, kDistance>, filter_row<A, 5, kDistance>,
-        filter_row<A, 6, kDistance>, filter_row<A, 7, kDistance>, filter_row<A, 8, kDistance>,
+        filter_row<A, 0, kDistance, kOdd>, filter_row<A, 1, kDistance, kOdd>, filter_row<A, 2, kDistance, kOdd>,
+        filter_row<A, 3, kDistance, kOdd>, filter_row<A, 4, kDistance, kOdd>, filter_row<A, 5, kDistance, kOdd>,
+        filter_row<A, 6, kDistance, kOdd>, filter_row<A, 7, kDistance, kOdd>, filter_row<A, 8, kDistance, kOdd>,
     };
     kPasses[taps.size() - 1](x, y, count, taps.data());
 }
 
+template <class A, int kDistance>
+void filter_row(const A* x, A* y, ptrdiff_t count, const Taps<A>& taps) {
+    if (taps.odd)
+        filter_row<A, kDistance, true>(x, y, count, taps.weights);
+    else
+        filter_row<A, kDistance, false>(x, y, count, taps.weights);
+}
+
 // The first pass, of `radius` <= kBlock distances.
-template <class A, int kDistance, class O>
+template <class A, int kDistance, bool kOdd, class O>
 void add_first_taps(ptrdiff_t radius, const A* x, ptrdiff_t x_step, O* y, ptrdiff_t y_pitch, ptrdiff_t y_step,
                     ptrdiff_t count, const A* taps) {
     using Pass =
         void (*)(const A*, ptrdiff_t, const A*, ptrdiff_t, O*, ptrdiff_t, ptrdiff_t, ptrdiff_t, const A*, ptrdiff_t);
     static constexpr Pass kPasses[kBlock + 1] = {
-        add_taps<A, 0, kDistance, true, O>, add_taps<A, 1, kDistance, true, O>, add_taps<A, 2, kDistance, true, O>,
-        add_taps<A, 3, kDistance, true, O>, add_taps<A, 4, kDistance, true, O>, add_taps<A, 5, kDistance, true, O>,
-        add_taps<A, 6, kDistance, true, O>, add_taps<A, 7, kDistance, true, O>, add_taps<A, 8, kDistance, true, O>,
+        add_taps<A, 0, kDistance, kOdd, true, O>, add_taps<A, 1, kDistance, kOdd, true, O>,
+        add_taps<A, 2, kDistance, kOdd, true, O>, add_taps<A, 3, kDistance, kOdd, true, O>,
+        add_taps<A, 4, kDistance, kOdd, true, O>, add_taps<A, 5, kDistance, kOdd, true, O>,
+        add_taps<A, 6, kDistance, kOdd, true, O>, add_taps<A, 7, kDistance, kOdd, true, O>,
+        add_taps<A, 8, kDistance, kOdd, true, O>,
     };
     kPasses[radius](x, x_step, x, 0, y, y_pitch, y_step, count, taps, 0);
+}
+
+template <class A, int kDistance, bool kOdd, class O>
+void filter(const A* x, ptrdiff_t x_step, A* partial, ptrdiff_t partial_pitch, O* y, ptrdiff_t y_pitch,
+            ptrdiff_t y_step, ptrdiff_t count, const std::vector<A>& taps) {
+    const ptrdiff_t radius = ptrdiff_t(taps.size()) - 1;
+    if (radius <= kBlock) {
+        add_first_taps<A, kDistance, kOdd>(radius, x, x_step, y, y_pitch, y_step, count, taps.data());
+        return;
+    }
+    ptrdiff_t done = (radius - 1) % kBlock + 1;
+    add_first_taps<A, kDistance, kOdd>(done, x, x_step, partial, partial_pitch, y_step, count, taps.data());
+    for (; done < radius - kBlock; done += kBlock)
+        add_taps<A, kBlock, kDistance, kOdd, false>(x, x_step, partial, partial_pitch, partial, partial_pitch, y_step,
+                                                    count, taps.data(), done);
+    add_taps<A, kBlock, kDistance, kOdd, false>(x, x_step, partial, partial_pitch, y, y_pitch, y_step, count,
+                                                taps.data(), done);
 }
 
 // All taps for kRows results, in passes over `count` vectors, few enough for the partial sums to stay in L1.
 template <class A, int kDistance, class O>
 void filter(const A* x, ptrdiff_t x_step, A* partial, ptrdiff_t partial_pitch, O* y, ptrdiff_t y_pitch,
-            ptrdiff_t y_step, ptrdiff_t count, const std::vector<A>& taps) {
-    const ptrdiff_t radius = ptrdiff_t(taps.size()) - 1;
-    if (radius <= kBlock) {
-        add_first_taps<A, kDistance>(radius, x, x_step, y, y_pitch, y_step, count, taps.data());
-        return;
-    }
-    ptrdiff_t done = (radius - 1) % kBlock + 1;
-    add_first_taps<A, kDistance>(done, x, x_step, partial, partial_pitch, y_step, count, taps.data());
-    for (; done < radius - kBlock; done += kBlock)
-        add_taps<A, kBlock, kDistance, false>(x, x_step, partial, partial_pitch, partial, partial_pitch, y_step, count,
-                                              taps.data(), done);
-    add_taps<A, kBlock, kDistance, false>(x, x_step, partial, partial_pitch, y, y_pitch, y_step, count, taps.data(),
-                                          done);
+            ptrdiff_t y_step, ptrdiff_t count, const Taps<A>& taps) {
+    if (taps.odd)
+        filter<A, kDistance, true>(x, x_step, partial, partial_pitch, y, y_pitch, y_step, count, taps.weights);
+    else
+        filter<A, kDistance, false>(x, x_step, partial, partial_pitch, y, y_pitch, y_step, count, taps.weights);
 }
 
 // ---- rows of any element type -------------------------------------------------------------------------------------
@@ -166,19 +200,18 @@ struct Job {
     const T* image;
     O* out;
     const Layout& layout;
-    BorderMode border;
     A cval;
-    std::vector<A> x_taps, y_taps;
+    Taps<A> x_taps, y_taps;
     ptrdiff_t window_rows, strip, strips, bands;
 
-    Job(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval, double scale)
+    Job(const Array& image, const Array& out, const Layout& layout, double cval, double scale)
         : image(static_cast<const T*>(image.data)),
           out(static_cast<O*>(out.data)),
           layout(layout),
-          border(border),
           cval(A(cval)),
-          x_taps(layout.x.taps.begin(), layout.x.taps.end()) {
-        for (double tap : layout.y.taps) y_taps.push_back(A(tap * scale));
+          x_taps(taps_of(layout.x.filter, 1.0)),
+          // A single tap along x is a factor like others.
+          y_taps(taps_of(layout.y.filter, layout.x.radius() == 0 ? scale * double(x_taps.weights[0]) : scale)) {
         const ptrdiff_t radius = layout.y.radius();
         window_rows = 2 * radius + std::clamp<ptrdiff_t>(2 * radius, 32, 64);
         const ptrdiff_t fitting = round_down(kWindowBytes / ptrdiff_t(sizeof(A)) / window_rows, 64);
@@ -193,6 +226,12 @@ struct Job {
         bands = std::clamp(wanted(strips), bands, std::max(bands, layout.y.n / lowest));
         strip = std::min(strip, round_up(divide_up(layout.x.n, strips), 8));
         strips = divide_up(layout.x.n, strip);
+    }
+    static Taps<A> taps_of(const AxisFilter& filter, double scale) {
+        Taps<A> taps{{}, filter.odd};
+        for (double tap : filter.taps) taps.weights.push_back(A(tap * scale));
+        if (taps.weights.empty()) taps.weights.push_back(A(scale));
+        return taps;
     }
     // Of one kind of parts, to make enough tasks together with `others` of the other.
     ptrdiff_t wanted(ptrdiff_t others) const { return divide_up(kWantedTasks, layout.batch_count() * others); }
@@ -285,31 +324,35 @@ private:
             item /= axis.n;
         }
         neighbours_ = {{0, A(1)}};
-        constant_ = 0;
+        double total = 1, inside = 1;
         for (const Axis& axis : layout_.outer) {
-            add_neighbours(axis, item % axis.n);
+            total *= axis.filter.total();
+            inside *= add_neighbours(axis, item % axis.n);
             out_ += item % axis.n * axis.out;
             item /= axis.n;
         }
+        constant_ = total == inside ? A(0) : job_.cval * A(total - inside);
+        outside_ = job_.cval * A(total);
         if (!filters_in_rows()) map_elements();
     }
 
-    // Each neighbour so far, times the taps of one more axis around `position`.
-    void add_neighbours(const Axis& axis, ptrdiff_t position) {
+    // Each neighbour so far, times the taps of one more axis around `position`; returns the sum of those that are inside.
+    double add_neighbours(const Axis& axis, ptrdiff_t position) {
         std::vector<Neighbour> product;
-        A outside = 0;
-        for (ptrdiff_t k = -axis.radius(); k <= axis.radius(); ++k) {
-            const A tap = A(axis.taps[size_t(std::abs(k))]);
-            const ptrdiff_t source = border_index(position + k, axis.n, job_.border);
-            if (source < 0) {
-                outside += tap;
-                continue;
-            }
-            for (const Neighbour& n : neighbours_) product.push_back({n.offset + source * axis.in, n.weight * tap});
+        const std::vector<double>& taps = axis.filter.taps;
+        const auto add = [&](ptrdiff_t offset, double tap) {
+            const ptrdiff_t source = border_index(position + offset, axis.n, axis.filter.border);
+            if (source < 0) return 0.0;
+            for (const Neighbour& n : neighbours_) product.push_back({n.offset + source * axis.in, n.weight * A(tap)});
+            return tap;
+        };
+        double inside = add(0, taps[0]);
+        for (size_t k = 1; k < taps.size(); ++k) {
+            const double after = add(ptrdiff_t(k), taps[k]);
+            inside += after + add(-ptrdiff_t(k), axis.filter.odd ? -taps[k] : taps[k]);
         }
-        // What stands outside earlier axes counts with the share of this axis that is inside; the shares sum to 1.
-        constant_ = constant_ * (1 - outside) + job_.cval * outside;
         neighbours_ = std::move(product);
+        return inside;
     }
 
     // Where each element of a padded row stands in its transposed planes, one per channel, and back.
@@ -354,7 +397,7 @@ private:
     void load_filtered(ptrdiff_t y, A* to) {
         ptrdiff_t first = x_begin_, last = x_begin_;
         if constexpr (std::is_same_v<T, A>) {
-            const ptrdiff_t source = border_index(y, layout_.y.n, job_.border);
+            const ptrdiff_t source = border_index(y, layout_.y.n, layout_.y.filter.border);
             if (plain_in_ && source >= 0) {
                 constexpr ptrdiff_t step = 2 * kLanes;  // what filter_row writes at a time
                 first = std::min(x_end_, x_begin_ + round_up(std::max<ptrdiff_t>(0, radius_ - x_begin_), step));
@@ -405,7 +448,7 @@ private:
         const ptrdiff_t first = std::max<ptrdiff_t>(begin, 0);
         const ptrdiff_t last = first + round_down(std::min(end, layout_.x.n) - first, kLanes);
         for (ptrdiff_t k = 0; k < kLanes; ++k) {
-            const ptrdiff_t source = border_index(y + std::min(k, rows - 1), layout_.y.n, job_.border);
+            const ptrdiff_t source = border_index(y + std::min(k, rows - 1), layout_.y.n, layout_.y.filter.border);
             plain = plain && source >= 0;
             pointers[k] = in_ + source * layout_.y.in + first * channels_;
         }
@@ -430,10 +473,10 @@ private:
 
     // Virtual columns begin ... end - 1 of a virtual row, converted.
     void load_padded(ptrdiff_t y, ptrdiff_t begin, ptrdiff_t end, A* to) {
-        const ptrdiff_t source = border_index(y, layout_.y.n, job_.border);
+        const ptrdiff_t source = border_index(y, layout_.y.n, layout_.y.filter.border);
         const ptrdiff_t n = (end - begin) * channels_;
         if (source < 0) {
-            std::fill_n(to, n, job_.cval);
+            std::fill_n(to, n, outside_);
             return;
         }
         const T* row = in_ + source * layout_.y.in;
@@ -461,7 +504,7 @@ private:
                 load_elements(at(x), row + x * layout_.x.in, channels_, layout_.channel.in);
         }
         const auto fill = [&](ptrdiff_t x) {
-            const ptrdiff_t source = border_index(x, layout_.x.n, job_.border);
+            const ptrdiff_t source = border_index(x, layout_.x.n, layout_.x.filter.border);
             if (source < 0)
                 std::fill_n(at(x), channels_, job_.cval);
             else
@@ -497,13 +540,12 @@ private:
     O* out_ = nullptr;
     ptrdiff_t x_begin_ = 0, x_end_ = 0, y_begin_ = 0, y_end_ = 0, elements_ = 0;
     std::vector<Neighbour> neighbours_;
-    A constant_ = 0;
+    A constant_ = 0, outside_ = 0;  // what the outer axes' taps make of the constant: its share of a row, a whole row
 };
 
 template <class T, class O, class A>
-void run(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval, double scale,
-         int threads) {
-    const Job<T, O, A> job(image, out, layout, border, cval, scale);
+void run(const Array& image, const Array& out, const Layout& layout, double cval, double scale, int threads) {
+    const Job<T, O, A> job(image, out, layout, cval, scale);
     parallel_for(
         job.count(), threads, [&] { return Worker<T, O, A>(job); },
         [](ptrdiff_t task, Worker<T, O, A>& worker) { worker.run(task); });
@@ -511,14 +553,14 @@ void run(const Array& image, const Array& out, const Layout& layout, BorderMode 
 
 }  // namespace
 
-inline void gaussian(const Array& image, const Array& out, const Layout& layout, BorderMode border, double cval,
-                     double scale, int threads) {
+inline void gaussian(const Array& image, const Array& out, const Layout& layout, double cval, double scale,
+                     int threads) {
     visit(image.dtype, [&](auto type) {
         using T = typename decltype(type)::type;
         using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-        if (out.dtype == image.dtype) return run<T, T, A>(image, out, layout, border, cval, scale, threads);
+        if (out.dtype == image.dtype) return run<T, T, A>(image, out, layout, cval, scale, threads);
         if constexpr (is_integer<T>) {
-            if (out.dtype == DType::f32) return run<T, float, A>(image, out, layout, border, cval, scale, threads);
+            if (out.dtype == DType::f32) return run<T, float, A>(image, out, layout, cval, scale, threads);
         }
         throw std::logic_error("fastimg: gaussian: unexpected dtype of the result");
     });

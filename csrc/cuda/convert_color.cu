@@ -25,7 +25,7 @@ struct Parameters {
     View<kMostAxes> image, result;
     int64_t image_channel, result_channel;
     int64_t pixels;
-    int32_t shape[kMostAxes];
+    int64_t shape[kMostAxes];
     double matrix[3][3];
     double offset[3];
     float margin;
@@ -33,7 +33,7 @@ struct Parameters {
 };
 
 // Where pixel number i lies, in elements from the first.
-__device__ int64_t offset_of(int64_t i, const int32_t* shape, const int64_t* stride) {
+__device__ int64_t offset_of(int64_t i, const int64_t* shape, const int64_t* stride) {
     int64_t offset = 0;
 #pragma unroll
     for (int axis = AXES - 1; axis > 0; --axis) {
@@ -45,7 +45,7 @@ __device__ int64_t offset_of(int64_t i, const int32_t* shape, const int64_t* str
 
 template <class T, int Channels>
 __device__ void load_pixels(float (&pixels)[kPixels][Channels], const View<kMostAxes>& view, int64_t channel,
-                            Layout layout, const int32_t* shape, int64_t first, int count) {
+                            Layout layout, const int64_t* shape, int64_t first, int count) {
     const T* const p = static_cast<const T*>(view.data);
     if (count == kPixels && layout == kInterleaved) {
 #pragma unroll
@@ -74,7 +74,7 @@ __device__ void load_pixels(float (&pixels)[kPixels][Channels], const View<kMost
 
 template <class T, int Channels>
 __device__ void store_pixels(const T (&pixels)[kPixels][Channels], const View<kMostAxes>& view, int64_t channel,
-                             Layout layout, const int32_t* shape, int64_t first, int count) {
+                             Layout layout, const int64_t* shape, int64_t first, int count) {
     T* const p = static_cast<T*>(view.data);
     Pack<T, kPixels> pack;
     if (count == kPixels && layout == kInterleaved) {

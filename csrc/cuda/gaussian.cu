@@ -1,6 +1,8 @@
-// Gaussian filter, separable and symmetric (csrc/cpu/gaussian.hpp):
+// Gaussian filter, separable (csrc/cpu/gaussian.hpp):
 //
 //     result[y, x] = sum over j of ty[|j|] * sum over i of tx[|i|] * image[y + j, x + i]
+//
+// where taps before the result, j < 0 or i < 0, are negative if the filter is odd: a first or third derivative.
 //
 // `gaussian` filters one or two axes in one launch. A block of four warps goes down a strip of 128 samples, within a band
 // of rows, 32 rows at a time:
@@ -28,7 +30,8 @@
 // multiply-adds for 12 loads of 16 bytes. Work is linear in the radius, shared memory does not depend on it.
 //
 // Macros: IN, OUT (types of samples). X_RADIUS, Y_RADIUS, DISTANCE (between samples of a channel in a row) and TILE (IN,
-// or float where a constant that IN cannot hold stands outside) give `gaussian`; without them come the other kernels.
+// or float where a constant that IN cannot hold stands outside) give `gaussian`, X_ODD and Y_ODD (1) its odd filters;
+// without them come the other kernels.
 #include "support/async_copy.cuh"
 #include "support/border.cuh"
 #include "support/view.cuh"
@@ -47,13 +50,13 @@ struct Parameters {
     int32_t batch_axes;
     int32_t strips, bands;  // the grid, along x and y
     int32_t band;           // rows of a band
-    int32_t mode;
+    int32_t y_mode, x_mode;
     float cval;
     int32_t image_vectors, result_vectors;  // whether rows may be accessed in pieces of 16 bytes and 4 samples
 #ifdef X_RADIUS
     float x_taps[25], y_taps[25];
 #else
-    int32_t radius;
+    int32_t radius, odd;
     const float* far_taps;  // all of them, where `taps` has no room
     float taps[256];
 #endif
@@ -121,6 +124,13 @@ __device__ Pack<OUT, N> rounded(const float (&sums)[N]) {
 
 #ifdef X_RADIUS
 
+#ifndef X_ODD
+#define X_ODD 0
+#endif
+#ifndef Y_ODD
+#define Y_ODD 0
+#endif
+
 // ---- both axes in one launch --------------------------------------------------------------------------------------
 
 __device__ constexpr int kWarps = 4;
@@ -187,7 +197,7 @@ __device__ void load_tile(TILE* tile, const Parameters& parameters, const IN* im
     const Columns whole = whole_pieces(parameters, left);
     const int64_t y_stride = parameters.image.stride[kY];
     const bool all_inside = top >= 0 && top + kRows <= parameters.shape[kY];
-    const int my_row = all_inside ? top + lane() : border_index(top + lane(), parameters.shape[kY], parameters.mode);
+    const int my_row = all_inside ? top + lane() : border_index(top + lane(), parameters.shape[kY], parameters.y_mode);
 
     const int column = lane() * kPack;
     bool wanted[kTurns];
@@ -233,7 +243,7 @@ __device__ void load_tile(TILE* tile, const Parameters& parameters, const IN* im
         const int at = i < whole.first ? i : i + whole.last - whole.first;
         const int sample = left + at;
         const int pixel = (sample - (sample < 0 ? DISTANCE - 1 : 0)) / DISTANCE;
-        const int x = border_index(pixel, parameters.shape[kX], parameters.mode);
+        const int x = border_index(pixel, parameters.shape[kX], parameters.x_mode);
         const int64_t offset =
             x * parameters.image.stride[kX] + (sample - pixel * DISTANCE) * parameters.image.stride[kChannel];
         IN samples[kRows / kWarps];
@@ -273,7 +283,9 @@ __device__ void filter_along_x(const TILE* tile, float* window, int slot, const 
 #pragma unroll
                 for (int r = (sample + kMargin * DISTANCE) % DISTANCE; r < kRun; r += DISTANCE) {
                     const int distance = sample < r ? r - sample : sample - r;
-                    if (distance <= kReach) sums[r] = fmaf(taps[distance / DISTANCE], samples[i], sums[r]);
+                    if (distance > kReach) continue;
+                    const float tap = taps[distance / DISTANCE];
+                    sums[r] = fmaf(X_ODD && sample < r ? -tap : tap, samples[i], sums[r]);
                 }
             }
         }
@@ -297,9 +309,10 @@ __device__ void filter_along_y(const float* window, int group, const float* taps
         for (int r = 0; r < kHeight; ++r) {
             const int distance = row - r - Y_RADIUS;
             if (distance < -Y_RADIUS || distance > Y_RADIUS) continue;
+            const float tap = taps[distance < 0 ? -distance : distance];
 #pragma unroll
             for (int c = 0; c < kWidth; ++c)
-                sums[r][c] = fmaf(taps[distance < 0 ? -distance : distance], x.values[c], sums[r][c]);
+                sums[r][c] = fmaf(Y_ODD && distance < 0 ? -tap : tap, x.values[c], sums[r][c]);
         }
     }
 }
@@ -438,7 +451,8 @@ __device__ float segment_tap(const Parameters& parameters, const Taps& taps, int
     const int t = number * kSegment - kResults + int(threadIdx.x);
     if (int(threadIdx.x) >= kTaps || t < taps.first || t > taps.last) return 0.0f;
     const int distance = t < taps.centre ? taps.centre - t : t - taps.centre;
-    return parameters.far_taps ? parameters.far_taps[distance] : parameters.taps[distance];
+    const float tap = parameters.far_taps ? parameters.far_taps[distance] : parameters.taps[distance];
+    return parameters.odd && t < taps.centre ? -tap : tap;
 }
 
 __device__ Pack<float, 4> as_floats(const Pack<IN, 4>& pack) {
@@ -485,7 +499,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2) gaussian_columns(const
             tap_ahead = segment_tap(parameters, all, next);
 #pragma unroll
             for (int turn = 0; turn < kTurns; ++turn) {
-                const int y = border_index(top + turn * kWarps, height, parameters.mode);
+                const int y = border_index(top + turn * kWarps, height, parameters.y_mode);
                 const IN* const from = column + y * parameters.image.stride[kY];
                 if (y >= 0 && vectors) {
                     ahead[turn] = load_pack<4>(from);
@@ -513,7 +527,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2) gaussian_columns(const
             if (int(threadIdx.x) < kTaps) taps[next % 2][threadIdx.x] = tap_ahead;
 #pragma unroll
             for (int turn = 0; turn < kTurns; ++turn) {
-                const bool outside = parameters.mode == kConstant && unsigned(top + turn * kWarps) >= unsigned(height);
+                const bool outside =
+                    parameters.y_mode == kConstant && unsigned(top + turn * kWarps) >= unsigned(height);
                 const float k = parameters.cval;
                 store_pack(&segments[next % 2][turn * kWarps + warp()][lane() * kAcross],
                            outside ? Pack<float, 4>{{k, k, k, k}} : as_floats(ahead[turn]));
@@ -571,7 +586,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2) gaussian_rows(const Pa
             } else {
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
-                    const int source = border_index(x + i, width, parameters.mode);
+                    const int source = border_index(x + i, width, parameters.x_mode);
 #pragma unroll
                     for (int turn = 0; turn < kTurns; ++turn)
                         ahead[turn].values[i] = source >= 0 ? from[turn][source * x_stride] : from_float<IN>(0.0f);
@@ -601,7 +616,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2) gaussian_rows(const Pa
                 Pack<float, 4> pack = as_floats(ahead[turn]);
 #pragma unroll
                 for (int i = 0; i < 4; ++i)
-                    if (parameters.mode == kConstant && unsigned(x + i) >= unsigned(width))
+                    if (parameters.x_mode == kConstant && unsigned(x + i) >= unsigned(width))
                         pack.values[i] = parameters.cval;
                 store_pack(to + turn * (kThreads / kPacks) * kSegmentPitch, pack);
             }

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace fastimg {
@@ -25,15 +26,16 @@ BorderMode border_of(const std::string& mode) {
 void bind_gaussian(py::module_& m) {
     m.def(
         "gaussian",
-        [](const py::array& image, py::array& out, const std::vector<std::vector<double>>& taps,
-           const std::string& mode, double cval, double scale, int threads) {
+        [](const py::array& image, py::array& out,
+           const std::vector<std::tuple<std::vector<double>, bool, std::string>>& filters, double cval, double scale,
+           int threads) {
             const Array a = readable(image), b = writable(out);
-            const BorderMode border = border_of(mode);
+            std::vector<AxisFilter> of_axes;
+            for (const auto& [taps, odd, mode] : filters) of_axes.push_back({taps, odd, border_of(mode)});
             py::gil_scoped_release nogil;
-            gaussian(a, b, taps, border, cval, scale, threads);
+            gaussian(a, b, of_axes, cval, scale, threads);
         },
-        py::arg("image"), py::arg("out"), py::arg("taps"), py::arg("mode"), py::arg("cval"), py::arg("scale"),
-        py::arg("threads"));
+        py::arg("image"), py::arg("out"), py::arg("filters"), py::arg("cval"), py::arg("scale"), py::arg("threads"));
 }
 
 }  // namespace fastimg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -59,4 +60,6 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     cupy = pytest.importorskip("cupy", reason="needs CuPy")
     if not cupy.is_available():
         pytest.skip("needs a GPU")
+    if "FASTIMG_WITHOUT_POOL" in os.environ:  # then compute-sanitizer sees where each array ends
+        cupy.cuda.set_allocator(None)
     yield Device(cupy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastimg import color, filters
+from fastimg import color, filters, transform
 
 IMAGE = np.random.default_rng(1).random((12, 17, 3), "float32")
 EXPECTED = color.rgb2gray(IMAGE)
@@ -80,8 +80,11 @@ def test_tensors(device):
     if not torch.cuda.is_available():
         pytest.skip("needs PyTorch with CUDA")
     tensor = torch.from_numpy(IMAGE).cuda()
-    with torch.cuda.stream(torch.cuda.Stream()):
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
         result = color.rgb2gray(tensor)
+    torch.cuda.current_stream().wait_stream(side)
     assert isinstance(result, torch.Tensor)
     assert result.device == tensor.device
     np.testing.assert_allclose(result.cpu().numpy(), EXPECTED, rtol=0, atol=1e-6)
@@ -94,19 +97,51 @@ def test_tensors(device):
     np.testing.assert_allclose(color.rgb2gray(view, channel_axis=0).cpu().numpy(), EXPECTED, rtol=0, atol=1e-6)
 
 
-def test_captured_in_a_graph(device):
-    """A captured call allocates nothing and waits for nothing when `out` is given."""
+OPERATIONS = {
+    "one launch": lambda image, out: color.rgb2ycbcr(image, out=out),
+    "with scratch": lambda image, out: transform.resize(image, IMAGE.shape[:2], order=3, channel_axis=-1, out=out),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_captured_in_a_graph(device, operation):
+    """What a graph writes at each replay stays its own, whatever is allocated later."""
     if device.emulated:
         pytest.skip("needs a GPU")
     cupy = device.library
-    image, out = device.array(IMAGE), cupy.zeros(EXPECTED.shape, np.float32)
-    color.rgb2gray(image, out=out)
+    image, out = device.array(IMAGE), cupy.zeros_like(device.array(IMAGE))
+    operation(image, out)
+    expected = device.numpy(out)
     out[...] = 0
+    cupy.cuda.Device().synchronize()
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
-        color.rgb2gray(image, out=out)
+        operation(image, out)
         graph = stream.end_capture()
+        later = [cupy.full(n, 7, np.uint8) for n in (512, 1024, 4096, 16384) for _ in range(8)]
         graph.launch()
     stream.synchronize()
-    close(device, out)
+    np.testing.assert_array_equal(device.numpy(out), expected)
+    assert all((array == 7).all() for array in later)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_captured_by_pytorch(device, operation):
+    if device.emulated:
+        pytest.skip("needs a GPU")
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs PyTorch with CUDA")
+    image = torch.from_numpy(IMAGE).cuda()
+    out = torch.zeros_like(image)
+    operation(image, out)
+    expected = out.cpu().numpy()
+    out.zero_()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        operation(image, out)
+    later = [torch.full((n,), 7, dtype=torch.uint8, device="cuda") for n in (512, 1024, 4096) for _ in range(8)]
+    graph.replay()
+    np.testing.assert_array_equal(out.cpu().numpy(), expected)
+    assert all(bool((array == 7).all()) for array in later)

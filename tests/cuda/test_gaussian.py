@@ -235,4 +235,49 @@ def test_bad_arguments(device):
 def test_an_axis_too_long_is_refused():
     layout = backend._Layout(np.dtype(np.float32), (1,))
     with pytest.raises(ValueError, match="at most 1073741823 samples along an axis, got 4294967296"):
-        backend._plan(0, (2**32,), layout, layout, ((0.5, 0.25),), "nearest", 0.0, 1.0)
+        backend._plan(0, (2**32,), layout, layout, (((0.5, 0.25), False, "nearest"),), 0.0, 1.0)
+
+
+# ---- derivatives, and a mode for each axis ---------------------------------------------------------------------------
+
+
+def agrees_with_the_cpu(device, image, sigma, **options):
+    result = device.numpy(filters.gaussian(device.array(image), sigma, **options))
+    wanted = filters.gaussian(image.astype(np.float64), sigma, **options)
+    assert_close(result, wanted, scale=max(1.0, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("order", [1, (0, 3), (2, 1)], ids=str)
+def test_derivatives(device, rng, order, mode):
+    agrees_with_the_cpu(device, random_image(rng, (61, 144), "float32"), 1.0, order=order, mode=mode, cval=0.3)
+
+
+@pytest.mark.parametrize("order", [1, (3, 2), (0, 1)], ids=str)
+def test_derivatives_of_large_radii(device, rng, order):
+    for mode in ("mirror", "constant"):
+        image = random_image(rng, (70, 90), "float32")
+        agrees_with_the_cpu(device, image, (7.6, 9.0), order=order, mode=mode, cval=0.3)
+
+
+def test_derivatives_of_volumes_and_channels(device, rng):
+    volume = random_image(rng, (9, 13, 40), "float32")
+    for order in [(1, 0, 0), (0, 2, 1), (3, 1, 0)]:
+        agrees_with_the_cpu(device, volume, 1.0, order=order, mode="constant", cval=0.5)
+    rgb = random_image(rng, (33, 50, 3), "float32")
+    agrees_with_the_cpu(device, rgb, 1.2, order=(0, 1), channel_axis=-1, mode="reflect")
+
+
+def test_single_taps_and_single_samples(device, rng):
+    agrees_with_the_cpu(device, random_image(rng, (20, 30), "float32"), 1.5, radius=0, order=(2, 0))
+    for order in (1, 2):
+        agrees_with_the_cpu(device, random_image(rng, (1, 9), "float32"), 1.0, order=order)
+
+
+def test_a_mode_and_a_radius_for_each_axis(device, rng):
+    image = random_image(rng, (40, 70), "float32")
+    for modes in [("wrap", "constant"), ("constant", "reflect"), ("mirror", "nearest")]:
+        agrees_with_the_cpu(device, image, (2.0, 1.0), mode=modes, cval=0.7)
+        agrees_with_the_cpu(device, image, (2.0, 7.0), mode=modes, cval=0.7, order=(0, 1))
+    agrees_with_the_cpu(device, image, 2.0, radius=(3, 11))
+    agrees_with_the_cpu(device, random_image(rng, (40, 70, 4), "float32"), 1.0, axes=(1, 2), mode="constant", cval=0.2)

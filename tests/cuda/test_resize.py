@@ -162,7 +162,7 @@ def test_weights_known_to_be_binary_are(rng):
 
 
 def test_an_axis_too_long_is_refused():
-    with pytest.raises(ValueError, match="at most 1073741824 samples along an axis, got 2147483648"):
+    with pytest.raises(ValueError, match="at most 1073741823 samples along an axis, got 2147483648"):
         backend._axis(2**31, 3, 0.5, "bicubic", True, "edge")
 
 
@@ -178,3 +178,10 @@ def test_nothing_is_touched_that_should_not_be(device, rng):
     for access in report.accesses:
         if access.space == "shared":
             assert access.worst <= 4, access
+
+
+def test_shared_memory_up_to_what_needs_no_asking(device, rng):
+    """49152 bytes for the lines of a tile, beside static shared memory: more than a launch has without asking."""
+    image = random_image(rng, (96, 6144), "float32")
+    result = device.numpy(transform.resize(device.array(image), (4, 256), order=3))
+    np.testing.assert_allclose(result, transform.resize(image, (4, 256), order=3), rtol=0, atol=1e-5)

@@ -50,6 +50,10 @@ class ExternalStream:
     def synchronize(self) -> None:
         """Nothing is ever under way."""
 
+    def is_capturing(self) -> bool:
+        """Graphs are not emulated."""
+        return False
+
 
 _streams = [ExternalStream(0)]
 

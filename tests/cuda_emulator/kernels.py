@@ -66,24 +66,33 @@ class Function:
 
     Attributes
     ----------
+    shared_size_bytes : int
+        Static shared memory; here that of all kernels of the module.
     max_dynamic_shared_size_bytes : int
-        What a launch may ask for beyond the 48 KiB that it always may.
+        What a launch may ask for. Without asking, 48 KiB together with static shared memory.
     """
 
     def __init__(self, module: RawModule, name: str) -> None:
         self._module = module
         self.name = name
-        self._most_shared = SHARED_WITHOUT_ASKING
+        self._most_shared: int | None = None
+
+    @property
+    def shared_size_bytes(self) -> int:
+        kernel = self._module.kernel(self.name)
+        return (kernel.shared_end or 0) - (kernel.shared_begin or 0)
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
+        if self._most_shared is None:
+            return max(0, SHARED_WITHOUT_ASKING - self.shared_size_bytes)
         return self._most_shared
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, bytes_: int) -> None:
-        if not 0 <= bytes_ <= SHARED_AT_MOST:
+        if not 0 <= bytes_ <= SHARED_AT_MOST - self.shared_size_bytes:
             raise EmulatorError(self.name, f"{bytes_} bytes of shared memory: a block has at most {SHARED_AT_MOST}")
-        self._most_shared = max(SHARED_WITHOUT_ASKING, bytes_)
+        self._most_shared = bytes_
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         grid, block = _three(grid), _three(block)
@@ -107,10 +116,10 @@ class Function:
         most_threads = kernel.most_threads or THREADS_AT_MOST
         if math.prod(block) > most_threads:
             raise EmulatorError(self.name, f"a block of {block}: the kernel allows {most_threads} threads")
-        if shared_memory > self._most_shared:
+        most_shared = self.max_dynamic_shared_size_bytes
+        if shared_memory > most_shared:
             raise EmulatorError(
-                self.name,
-                f"{shared_memory} bytes of shared memory: max_dynamic_shared_size_bytes is {self._most_shared}",
+                self.name, f"{shared_memory} bytes of shared memory: max_dynamic_shared_size_bytes is {most_shared}"
             )
 
     def _exception(self, error: Error) -> EmulatorError:

@@ -10,8 +10,9 @@ from .denoise_nl_means import denoise_nl_means as denoise_nl_means
 from .gaussian import gaussian as gaussian
 from .mean_squared_error import mean_squared_error as mean_squared_error
 from .network import network as network
-from .network import upload as upload
 from .random_noise import random_noise as random_noise
 from .resize import resize as resize
 from .runtime import constants as constants
+from .runtime import empty as empty
+from .runtime import upload as upload
 from .structural_similarity import structural_similarity as structural_similarity

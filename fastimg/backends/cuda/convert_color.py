@@ -20,7 +20,7 @@ _PARAMETERS = np.dtype(
         ("image_channel", np.int64),
         ("result_channel", np.int64),
         ("pixels", np.int64),
-        ("shape", np.int32, (MOST_AXES,)),
+        ("shape", np.int64, (MOST_AXES,)),
         ("matrix", np.float64, (3, 3)),
         ("offset", np.float64, (3,)),
         ("margin", np.float32),

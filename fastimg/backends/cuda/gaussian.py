@@ -35,7 +35,8 @@ _COMMON = [
     ("strips", np.int32),
     ("bands", np.int32),
     ("band", np.int32),
-    ("mode", np.int32),
+    ("y_mode", np.int32),
+    ("x_mode", np.int32),
     ("cval", np.float32),
     ("image_vectors", np.int32),
     ("result_vectors", np.int32),
@@ -45,21 +46,29 @@ _FUSED = np.dtype(
     [*_COMMON, ("x_taps", np.float32, _UNROLLED_TAPS), ("y_taps", np.float32, _UNROLLED_TAPS)], align=True
 )
 _AXIS = np.dtype(
-    [*_COMMON, ("radius", np.int32), ("far_taps", np.uint64), ("taps", np.float32, (INLINE_TAPS,))], align=True
+    [
+        *_COMMON,
+        ("radius", np.int32),
+        ("odd", np.int32),
+        ("far_taps", np.uint64),
+        ("taps", np.float32, (INLINE_TAPS,)),
+    ],
+    align=True,
 )
 _TAPS = np.dtype([("to", np.uint64), ("count", np.int32), ("taps", np.float32, (TAPS_TO_A_LAUNCH,))], align=True)
 
 
-def gaussian(
-    image: Any, out: Any, taps: Sequence[Sequence[float]], mode: str, cval: float, scale: float, threads: int
-) -> None:
+# The taps along an axis at distance 0, 1, ..., whether those before are negative, and the border mode.
+AxisFilter = tuple[tuple[float, ...], bool, str]
+
+
+def gaussian(image: Any, out: Any, filters: Sequence[AxisFilter], cval: float, scale: float, threads: int) -> None:
     launches, between = _plan(
         runtime.cupy().cuda.Device().id,
         tuple(image.shape),
         _Layout.of(image),
         _Layout.of(out),
-        tuple(map(tuple, taps)),
-        mode,
+        tuple(filters),
         cval,
         scale,
     )
@@ -92,10 +101,24 @@ class _Axis:
     image: int = 0  # strides, in elements
     result: int = 0
     taps: tuple[float, ...] = (1.0,)
+    odd: bool = False
+    mode: str = "nearest"
 
     @property
     def radius(self) -> int:
         return len(self.taps) - 1
+
+    @property
+    def filtered(self) -> bool:
+        return self.taps != (1.0,)
+
+    @property
+    def total(self) -> float:
+        """What a constant is multiplied by."""
+        return 0.0 if self.odd else self.taps[0] + 2 * sum(self.taps[1:])
+
+    def unfiltered(self) -> _Axis:
+        return replace(self, taps=(1.0,), odd=False, mode="nearest")
 
 
 @dataclass(frozen=True)
@@ -151,13 +174,12 @@ def _plan(
     shape: tuple[int, ...],
     image: _Layout,
     out: _Layout,
-    taps: tuple[tuple[float, ...], ...],
-    mode: str,
+    filters: tuple[AxisFilter, ...],
     cval: float,
     scale: float,
 ) -> tuple[list[_Launch], tuple[int, ...]]:
     """Launches, each on the result of the one before, and the shape of what lies between them: contiguous float32."""
-    axes = _axes(shape, image.strides, out.strides, taps, mode)
+    axes = _axes(shape, image.strides, out.strides, filters)
     steps = _steps(axes)
     between = _contiguous_strides([axis.n for axis in axes])
     launches = []
@@ -168,29 +190,29 @@ def _plan(
             for axis, stride in zip(axes, between, strict=True)
         ]
         layouts = image if first else _BETWEEN, out if last else _BETWEEN
-        launches.append(_launch(step, strided, *layouts, mode, cval, scale if last else 1.0))
+        launches.append(_launch(step, strided, *layouts, cval, scale if last else 1.0))
+        cval *= math.prod(axes[number].total for number in (step.x, step.y) if number is not None)
     return launches, tuple(axis.n for axis in axes)
 
 
 _BETWEEN = _Layout(np.dtype(np.float32))
 
 
-def _axes(
-    shape: Sequence[int], image: Sequence[int], out: Sequence[int], taps: Sequence[tuple[float, ...]], mode: str
-) -> list[_Axis]:
+def _axes(shape: Sequence[int], image: Sequence[int], out: Sequence[int], filters: Sequence[AxisFilter]) -> list[_Axis]:
     """The axes that matter, the densest in memory last."""
     axes = []
-    for n, image_stride, out_stride, weights in zip(shape, image, out, taps, strict=True):
-        # A single sample between its own copies is the mean of them.
-        filtered = len(weights) > 1 and (n > 1 or mode == "constant")
-        if n > 1 or filtered:
-            axes.append(_Axis(n, image_stride, out_stride, weights if filtered else (1.0,)))
+    for n, image_stride, out_stride, (taps, odd, mode) in zip(shape, image, out, filters, strict=True):
+        axis = _Axis(n, image_stride, out_stride, taps or (1.0,), odd, mode)
+        if n == 1 and mode != "constant" and abs(axis.total - 1) < 1e-9:
+            axis = axis.unfiltered()  # a single sample between its own copies is the mean of them
+        if n > 1 or axis.filtered:
+            axes.append(axis)
     return sorted(axes, key=lambda axis: (axis.n > 1, -abs(axis.image)))
 
 
 def _steps(axes: Sequence[_Axis]) -> list[_Step]:
     """Two axes at once where one runs along the rows of memory; each other axis by itself."""
-    filtered = [number for number, axis in enumerate(axes) if axis.radius]
+    filtered = [number for number, axis in enumerate(axes) if axis.filtered]
     steps = []
     x, channel = _row(axes)
     if x is not None:
@@ -213,9 +235,9 @@ def _row(axes: Sequence[_Axis]) -> tuple[int | None, int | None]:
     last = len(axes) - 1
     if last < 0:
         return None, None
-    if axes[last].radius:
+    if axes[last].filtered:
         return last, None
-    if last > 0 and axes[last].n <= MOST_CHANNELS and axes[last - 1].radius:
+    if last > 0 and axes[last].n <= MOST_CHANNELS and axes[last - 1].filtered:
         return last - 1, last
     return None, None
 
@@ -247,9 +269,7 @@ def _band(height: int, radius: int, others: int) -> int:
 # ---- a launch's arguments --------------------------------------------------------------------------------------------
 
 
-def _launch(
-    step: _Step, axes: Sequence[_Axis], image: _Layout, out: _Layout, mode: str, cval: float, scale: float
-) -> _Launch:
+def _launch(step: _Step, axes: Sequence[_Axis], image: _Layout, out: _Layout, cval: float, scale: float) -> _Launch:
     roles = _roles(step, axes)
     y, x, channel, *batch = roles
     longest = max(axis.n for axis in roles) * channel.n
@@ -260,13 +280,16 @@ def _launch(
     image_strides = (*(axis.image for axis in roles), *unused)
     result_strides = (*(axis.result for axis in roles), *unused)
     definitions: dict[str, int | str] = {"IN": runtime.c_type(image.dtype), "OUT": runtime.c_type(out.dtype)}
-    tile = _tile(image.dtype, mode, cval)
+    # Where a constant stands outside that the image's dtype may not hold, samples are kept as floats.
+    constant = cval != 0 and "constant" in (y.mode, x.mode)
+    tile = np.dtype(np.float32) if constant else image.dtype
     pieces = 16 if step.kernel == "gaussian" and tile == image.dtype else 4 * image.dtype.itemsize
     whole = step.kernel == "gaussian" or channel.n == 1  # the kernels for one axis go along pixels of one channel
     values: dict[str, Any] = {
         "shape": (*(axis.n for axis in roles), *unused),
         "batch_axes": len(batch),
-        "mode": runtime.BORDER_MODES[mode],
+        "y_mode": runtime.BORDER_MODES[y.mode],
+        "x_mode": runtime.BORDER_MODES[x.mode],
         "cval": cval,
         "image_vectors": whole and _in_pieces(roles, image_strides, image, pieces),
         "result_vectors": whole and _in_pieces(roles, result_strides, out, 4 * out.dtype.itemsize),
@@ -278,6 +301,7 @@ def _launch(
         band = _band(y.n, y.radius, strips * items)
         bands = -(-y.n // band)
         definitions.update(TILE=runtime.c_type(tile), DISTANCE=channel.n, X_RADIUS=x.radius, Y_RADIUS=y.radius)
+        definitions.update({name: 1 for name, axis in (("X_ODD", x), ("Y_ODD", y)) if axis.odd})
         values.update(
             band=band,
             x_taps=_padded(x.taps, MOST_UNROLLED_RADIUS + 1),
@@ -289,7 +313,7 @@ def _launch(
         strips = -(-x.n // (RESULTS if along_x else LINES))
         bands = -(-y.n * channel.n // LINES) if along_x else -(-y.n // RESULTS)
         taps = _scaled((x if along_x else y).taps, scale)
-        values["radius"] = len(taps) - 1
+        values.update(radius=len(taps) - 1, odd=(x if along_x else y).odd)
         if len(taps) > INLINE_TAPS:
             far_taps = taps
         else:
@@ -303,7 +327,7 @@ def _roles(step: _Step, axes: Sequence[_Axis]) -> list[_Axis]:
     """The axes as the kernels number them: y, x, channel, and those of the batch."""
     named = step.x, step.y, step.channel
     filtered = step.x, step.y
-    axes = [axis if number in filtered else replace(axis, taps=(1.0,)) for number, axis in enumerate(axes)]
+    axes = [axis if number in filtered else axis.unfiltered() for number, axis in enumerate(axes)]
     others = _merged([axis for number, axis in enumerate(axes) if number not in named])
 
     def role(number: int | None) -> _Axis:
@@ -343,11 +367,6 @@ def _in_pieces(roles: Sequence[_Axis], strides: Sequence[int], layout: _Layout, 
         and layout.misalignment % size == 0
         and all(stride * layout.dtype.itemsize % size == 0 for stride in starts)
     )
-
-
-def _tile(dtype: np.dtype[Any], mode: str, cval: float) -> np.dtype[Any]:
-    """What `gaussian` keeps samples as: floats where a constant stands outside that the image's dtype may not hold."""
-    return np.dtype(np.float32) if mode == "constant" and cval != 0 else dtype
 
 
 def _contiguous_strides(shape: Sequence[int]) -> list[int]:

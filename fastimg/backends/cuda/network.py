@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import runtime
 
-__all__ = ["network", "upload"]
+__all__ = ["network"]
 
 LINEAR, RELU, SLOPE = range(3)  # as csrc/cuda/network.cu numbers them
 _ACTIVATIONS = {None: LINEAR, "relu": RELU, "leaky_relu": SLOPE, "prelu": SLOPE}
@@ -78,7 +78,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
     """
     if "launches" not in cache:
         parts = cut(layers, runtime.shared_memory_limit())
-        cache["launches"] = [_Launch(part, [upload(plan.weights) for plan in part.plans], {}) for part in parts]
+        cache["launches"] = [_Launch(part, [runtime.upload(plan.weights) for plan in part.plans], {}) for part in parts]
     *inner, last = cache["launches"]
     for launch in inner:
         between = runtime.empty((image.shape[0], *launch.part.output_shape(image.shape[2:])), np.float16)
@@ -128,14 +128,6 @@ def _run(plan: Plan, weights: Any, kernel: runtime.Kernel, image: Any, result: A
         "result_scale": _top(result.dtype),
     }
     kernel((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
-
-
-def upload(values: NDArray[Any]) -> Any:
-    """A copy on the current device, there for every stream once this returns."""
-    library = runtime.cupy()
-    copy = library.asarray(values)
-    library.cuda.get_current_stream().synchronize()
-    return copy
 
 
 def _top(dtype: np.dtype[Any]) -> float:

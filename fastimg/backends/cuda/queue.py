@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ class Queue:
     ----------
     device : int
     stream : int, optional
-        The address of a CUDA stream; CuPy's current stream by default.
+        The address of PyTorch's current stream, for a call on tensors; CuPy's current stream by default.
     """
 
     def __init__(self, device: int, stream: int | None) -> None:
@@ -30,13 +31,14 @@ class Queue:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make this device and stream CuPy's current ones."""
+        """Make this device and stream CuPy's current ones, and with PyTorch's stream its memory pool."""
         cuda = runtime.cupy().cuda
         with ExitStack() as stack:
             if cuda.Device().id != self.device:
                 stack.enter_context(cuda.Device(self.device))
             if self.stream is not None:
                 stack.enter_context(cuda.ExternalStream(self.stream, self.device))
+                stack.enter_context(cuda.using_allocator(_pool_of_pytorch()))
             yield
 
     def __getattr__(self, operation: str) -> Any:
@@ -53,3 +55,17 @@ class Queue:
 @functools.cache
 def _operation(name: str) -> Any:
     return getattr(import_module(__package__), name)
+
+
+@functools.cache
+def _pool_of_pytorch() -> Any:
+    """PyTorch's pool for CuPy: it knows PyTorch's streams, and keeps what a graph that it captures was given."""
+    torch = sys.modules["torch"]
+    return (
+        runtime.cupy()
+        .cuda.PythonFunctionAllocator(
+            lambda size, device: torch.cuda.caching_allocator_alloc(size, device),
+            lambda pointer, device: torch.cuda.caching_allocator_delete(pointer),
+        )
+        .malloc
+    )

@@ -21,7 +21,7 @@ RADII = {"nearest": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos2": 2.0, "lanc
 GAINS = {"nearest": 1.0, "bilinear": 1.0, "bicubic": 1.26, "lanczos2": 1.26, "lanczos3": 1.6}  # of |weights|, at most
 BORDERS = {"edge": "nearest", "symmetric": "reflect", "reflect": "mirror"}  # NumPy's names to SciPy's
 
-LONGEST = 2**30  # samples along an axis: indices beside it must fit 32 bits
+LONGEST = 2**30 - 1  # samples along an axis: indices beside it must fit 32 bits
 UNROLLED = (2, 4, 6, 8)  # taps with a kernel of their own
 CHANNEL_PARTS = (1, 2, 3, 4, 8, 16, 32)
 TILE_ROWS = (16, 8, 4, 2)

@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["BORDER_MODES", "Kernel", "c_type", "cupy", "kernel", "view_dtype", "view_fields"]
+__all__ = ["BORDER_MODES", "Kernel", "c_type", "cupy", "kernel", "upload", "view_dtype", "view_fields"]
 
 # As csrc/cuda/support/border.cuh numbers them.
 BORDER_MODES = {mode: number for number, mode in enumerate(("nearest", "reflect", "mirror", "wrap", "constant"))}
 
 # By NumPy's characters for dtypes.
 C_TYPES = {"B": "uint8_t", "H": "uint16_t", "e": "half", "f": "float"}
+
+DEFAULT_STREAMS = (0, 1)  # which cannot be captured, nor asked
+MOST_CONSTANTS = 4096  # arrays of them that are kept
 
 Definitions = tuple[tuple[str, int | str], ...]
 
@@ -103,7 +106,8 @@ class Kernel:
     def __init__(self, function: Any, parameters: np.dtype[Any]) -> None:
         self._function = function
         self._parameters = parameters
-        self._shared_memory = 48 << 10  # what a launch may ask for without being allowed more
+        # What a launch may ask for without being allowed more: static shared memory counts too.
+        self._shared_memory = (48 << 10) - int(function.shared_size_bytes)
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], values: Mapping[str, Any], shared_memory: int = 0
@@ -175,7 +179,10 @@ def shared_memory_limit() -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-    """Scratch memory of the current device, from CuPy's pool.
+    """Memory of the current device, from CuPy's pool; for a call on tensors from PyTorch's.
+
+    What a CUDA graph writes while it is replayed must stay its own: while the current stream is captured, memory is
+    never given back. (PyTorch's pool does so by itself.)
 
     Raises
     ------
@@ -184,20 +191,37 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """
     library = cupy()
     try:
-        return library.empty(shape, dtype)
+        array = library.empty(shape, dtype)
     except library.cuda.memory.OutOfMemoryError as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        raise MemoryError(f"{size} bytes of scratch memory are needed on the device: {error}") from error
+        raise MemoryError(f"{size} bytes are needed on the device: {error}") from error
+    stream = library.cuda.get_current_stream()
+    if stream.ptr not in DEFAULT_STREAMS and stream.is_capturing():
+        _of_graphs.append(array)
+    return array
+
+
+_of_graphs: list[Any] = []
 
 
 def constants(values: bytes, shape: tuple[int, ...]) -> Any:
-    """float32 constants on the current device, copied there at the first use."""
+    """float32 constants on the current device, copied there at the first use; after that nothing waits."""
     library = cupy()
-    return _constants(library, library.cuda.Device().id, values, shape)
+    key = library, library.cuda.Device().id, values, shape
+    if key not in _constants:
+        if len(_constants) == MOST_CONSTANTS:
+            library.cuda.Device().synchronize()  # kernels in any stream may still read them
+            _constants.clear()
+        _constants[key] = upload(np.frombuffer(values, np.float32).reshape(shape))
+    return _constants[key]
 
 
-@functools.lru_cache(maxsize=256)
-def _constants(library: Any, device: int, values: bytes, shape: tuple[int, ...]) -> Any:
-    copy = library.asarray(np.frombuffer(values, np.float32).reshape(shape))
-    library.cuda.get_current_stream().synchronize()  # once: other streams may use them too
+_constants: dict[Any, Any] = {}
+
+
+def upload(values: NDArray[Any]) -> Any:
+    """A copy on the current device, there for every stream once this returns."""
+    library = cupy()
+    copy = library.asarray(values)
+    library.cuda.get_current_stream().synchronize()
     return copy

@@ -1,7 +1,9 @@
 from . import ARCHITECTURES, Specialisation
 
 
-def _both_axes(image: str, result: str, distance: int, x: int, y: int, tile: str | None = None) -> Specialisation:
+def _both_axes(
+    image: str, result: str, distance: int, x: int, y: int, tile: str | None = None, **odd: int
+) -> Specialisation:
     """Shared memory as fastimg/backends/cuda/gaussian.py counts it."""
     tile = tile or image
     size = {"uint8_t": 1, "uint16_t": 2, "half": 2, "float": 4}[tile]
@@ -9,7 +11,7 @@ def _both_axes(image: str, result: str, distance: int, x: int, y: int, tile: str
     return Specialisation(
         "gaussian",
         "gaussian",
-        {"IN": image, "OUT": result, "TILE": tile, "DISTANCE": distance, "X_RADIUS": x, "Y_RADIUS": y},
+        {"IN": image, "OUT": result, "TILE": tile, "DISTANCE": distance, "X_RADIUS": x, "Y_RADIUS": y, **odd},
         threads=128,
         shared_memory=(32 + -(-2 * y // 8) * 8) * 132 * 4 + 32 * (pieces | 1) * 16,
         instructions=(
@@ -31,6 +33,8 @@ SPECIALISATIONS = [
     _both_axes("uint8_t", "uint8_t", 4, 4, 4),
     _both_axes("uint8_t", "uint8_t", 1, 4, 4, tile="float"),
     _both_axes("float", "float", 1, 24, 24),
+    _both_axes("float", "float", 1, 4, 4, X_ODD=1),
+    _both_axes("float", "float", 1, 12, 12, Y_ODD=1),
     _both_axes("float", "float", 1, 0, 4),
     _both_axes("float", "float", 1, 4, 0),
     *(
