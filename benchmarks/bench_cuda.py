@@ -276,7 +276,7 @@ def resize_jobs() -> Iterator[Job]:
     yield Job(
         "resize 3840×2160 to 1920×1080 float32, bicubic, antialiased",
         {
-            "fastimg": lambda i: transform.resize(turn(images, i), HD, order=3),
+            "fastimg": lambda i: transform.resize(turn(images, i), HD, kernel="bicubic"),
             "torch": lambda i: F.interpolate(
                 turn(tensors, i)[None, None], HD, mode="bicubic", antialias=True, align_corners=False
             )[0, 0],

@@ -99,7 +99,9 @@ def test_tensors(device):
 
 OPERATIONS = {
     "one launch": lambda image, out: color.rgb2ycbcr(image, out=out),
-    "with scratch": lambda image, out: transform.resize(image, IMAGE.shape[:2], order=3, channel_axis=-1, out=out),
+    "with scratch": lambda image, out: transform.resize(
+        image, IMAGE.shape[:2], kernel="bicubic", channel_axis=-1, out=out
+    ),
 }
 
 

@@ -183,5 +183,5 @@ def test_nothing_is_touched_that_should_not_be(device, rng):
 def test_shared_memory_up_to_what_needs_no_asking(device, rng):
     """49152 bytes for the lines of a tile, beside static shared memory: more than a launch has without asking."""
     image = random_image(rng, (96, 6144), "float32")
-    result = device.numpy(transform.resize(device.array(image), (4, 256), order=3))
-    np.testing.assert_allclose(result, transform.resize(image, (4, 256), order=3), rtol=0, atol=1e-5)
+    result = device.numpy(transform.resize(device.array(image), (4, 256), kernel="bicubic"))
+    np.testing.assert_allclose(result, transform.resize(image, (4, 256), kernel="bicubic"), rtol=0, atol=1e-5)
