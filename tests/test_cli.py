@@ -103,10 +103,10 @@ def test_strength_means_the_same_at_any_depth(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "h", "sigma"), [((), 10, 0), (("--sigma", 20), 16, 20), (("--sigma", 20, "--h", 5), 5, 20)]
+    ("options", "h", "sigma"), [((), "auto", 0), (("--sigma", 20), "auto", 20), (("--sigma", 20, "--h", 5), 5, 20)]
 )
 def test_denoise_defaults(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[Any, ...], h: float, sigma: float
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[Any, ...], h: Any, sigma: float
 ) -> None:
     seen: dict[str, Any] = {}
 

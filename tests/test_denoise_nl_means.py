@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reference.denoise_nl_means import denoise_nl_means as reference
 from tolerances import assert_close
 
-from fastimg.restoration import denoise_nl_means
+from fastimg.restoration import denoise_nl_means, estimate_sigma
 
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64"]
 # Strengths at which no distance comes near the cutoff, where a rounding error would decide between 0 and exp(-5).
@@ -232,6 +232,11 @@ IMAGE = np.zeros((8, 8), np.float32)
         (dict(image=IMAGE, h=-1.0), ValueError, "h must be above 0, got -1"),
         (dict(image=IMAGE, h=np.nan), ValueError, "h must be finite, got nan"),
         (dict(image=IMAGE, h="strong"), TypeError, "h must be a number, got 'strong'"),
+        (
+            dict(image=np.full((8, 8), np.nan), h="auto"),
+            ValueError,
+            "h must be a number for an image that is not finite",
+        ),
         (dict(image=IMAGE, sigma=-0.1), ValueError, "sigma must be at least 0, got -0.1"),
         (dict(image=IMAGE, sigma=np.nan), ValueError, "sigma must be finite, got nan"),
         (dict(image=IMAGE, fast_mode=False), ValueError, "fast_mode must be True"),
@@ -256,3 +261,42 @@ def test_read_only_out_is_refused():
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out is read-only"):
         denoise_nl_means(IMAGE, out=out)
+
+
+# ---- the strength that the image asks for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_automatic_strength(dtype):
+    rng = np.random.default_rng(3)
+    top = 255 if dtype == "uint8" else 1
+    clean = np.kron(rng.integers(40, 200, (8, 8)), np.ones((16, 16))) / 255 * top
+    noisy = np.clip(clean + rng.normal(0, 0.06 * top, clean.shape), 0, top).astype(dtype)
+    sigma = estimate_sigma(noisy)
+    assert sigma == pytest.approx(0.06 * top, rel=0.1)
+    options = {"patch_size": 5, "patch_distance": 7, "preserve_range": True}
+    automatic = denoise_nl_means(noisy, h="auto", **options)
+    np.testing.assert_array_equal(automatic, denoise_nl_means(noisy, h=0.6 * sigma, sigma=sigma, **options))
+    np.testing.assert_array_equal(
+        denoise_nl_means(noisy, h="auto", sigma=0.05 * top, **options),
+        denoise_nl_means(noisy, h=0.6 * (0.05 * top), sigma=0.05 * top, **options),
+    )
+    assert np.abs(automatic - clean).mean() < np.abs(noisy - clean).mean() / 4
+
+
+def test_automatic_strength_in_the_units_of_the_result():
+    noisy = np.random.default_rng(4).integers(90, 160, (40, 41, 3)).astype(np.uint8)
+    sigma = estimate_sigma(noisy, average_sigmas=True, channel_axis=-1) / 255
+    np.testing.assert_allclose(
+        denoise_nl_means(noisy, h="auto", channel_axis=-1),
+        denoise_nl_means(noisy, h=0.6 * sigma, sigma=sigma, channel_axis=-1),
+        rtol=0,
+        atol=1e-6,
+    )
+
+
+def test_automatic_strength_without_noise():
+    image = np.zeros((9, 10), np.uint8)
+    image[:, 5:] = 200
+    np.testing.assert_array_equal(denoise_nl_means(image * 0, h="auto", preserve_range=True), image * 0)
+    np.testing.assert_array_equal(denoise_nl_means(image, h="auto", preserve_range=True), image)

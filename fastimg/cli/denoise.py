@@ -28,14 +28,14 @@ def add_parser(subparsers: Any) -> None:
         "--h",
         type=files.positive,
         metavar="H",
-        help="strength: more removes more noise and more detail (default: 0.8 times --sigma, or else 10)",
+        help="strength: more removes more noise and more detail (default: 0.6 times --sigma)",
     )
     group.add_argument(
         "--sigma",
         type=files.not_negative,
         default=0.0,
         metavar="S",
-        help="standard deviation of the noise, where it is known (default: 0, unknown)",
+        help="standard deviation of the noise (default: estimated if --h is not given, else 0: not corrected for)",
     )
     group.add_argument(
         "--patch-size",
@@ -58,8 +58,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from .. import restoration
 
-    strength = args.h if args.h is not None else 0.8 * args.sigma or 10.0
-
     def denoise(image: NDArray[Any]) -> NDArray[Any]:
         colours, alpha = files.split_alpha(image)
         unit = _UNIT[image.dtype.name]
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             colours,
             patch_size=args.patch_size,
             patch_distance=args.patch_distance,
-            h=strength * unit,
+            h="auto" if args.h is None else args.h * unit,
             sigma=args.sigma * unit,
             preserve_range=True,
             channel_axis=-1 if colours.ndim == 3 else None,

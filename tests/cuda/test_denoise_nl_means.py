@@ -11,7 +11,7 @@ from reference.denoise_nl_means import denoise_nl_means as reference
 from tolerances import assert_close
 
 from fastimg.backends import cpu, cuda
-from fastimg.restoration import denoise_nl_means
+from fastimg.restoration import denoise_nl_means, estimate_sigma
 
 DTYPES = ["uint8", "uint16", "float16", "float32"]
 # Strengths at which no distance comes near the cutoff, where a rounding error would decide between 0 and exp(-5).
@@ -227,3 +227,15 @@ def test_any_schedule(device, rng, policy, seed, patch_size):
     options = dict(patch_size=patch_size, patch_distance=2, h=0.4)
     with device.library.schedule(policy, seed):
         assert_close(denoised(device, image, **options), denoise_nl_means(image, **options))
+
+
+@pytest.mark.parametrize("channel_axis", [None, -1])
+def test_the_strength_that_the_image_asks_for(device, rng, channel_axis):
+    image = (100 + 10 * rng.standard_normal((33, 40) if channel_axis is None else (33, 40, 3))).astype(np.uint8)
+    on_device = device.array(image)
+    wanted = estimate_sigma(image, channel_axis=channel_axis)
+    np.testing.assert_allclose(estimate_sigma(on_device, channel_axis=channel_axis), wanted, rtol=1e-5)
+    options = {"h": "auto", "preserve_range": True, "channel_axis": channel_axis}
+    result = device.numpy(denoise_nl_means(on_device, **options))
+    difference = np.abs(result.astype(int) - denoise_nl_means(image, **options))
+    assert difference.max() <= 1
