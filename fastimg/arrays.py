@@ -11,7 +11,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -117,7 +117,7 @@ class Source:
         constants = np.asarray(constants, np.float32)
         return self.backend.constants(constants.tobytes(), constants.shape)
 
-    def result(self, shape: Sequence[int], dtypes: Sequence[DTypeLike], out: Any = None) -> Result:
+    def result(self, shape: Sequence[int], dtypes: Sequence[DTypeLike], out: Any = None, name: str = "out") -> Result:
         """Memory for a result: new, or the caller's `out` once it has been checked.
 
         Parameters
@@ -127,6 +127,8 @@ class Source:
             A new array has the first; `out` may have any of them.
         out : array of the same kind and on the same device as this one, optional
             Where the result goes; any strides. For NumPy, anything writable that NumPy can view.
+        name : str
+            What messages call `out`.
 
         Raises
         ------
@@ -140,29 +142,36 @@ class Source:
         if out is None:
             data, given = self._new(shape, accepted[0])
             return Result(data, lambda: given)
-        view = _view(out, "out", writable=True)
+        view = _view(out, name, writable=True)
         data = view.data
         if view.kind is not self.view.kind:
             expected = self.view.kind.__name__
-            raise TypeError(f"out must be of the kind of {self.name}, {expected}, got {type(out).__name__}")
+            raise TypeError(f"{name} must be of the kind of {self.name}, {expected}, got {type(out).__name__}")
         if view.device != self.view.device:
             raise ValueError(
-                f"out must be on the device of {self.name}, {_place(self.view.device)}, got {_place(view.device)}"
+                f"{name} must be on the device of {self.name}, {_place(self.view.device)}, got {_place(view.device)}"
             )
         if data.dtype not in accepted and data.dtype.newbyteorder("=") not in accepted:
             expected = " or ".join(dtype.name for dtype in accepted)
-            raise TypeError(f"out must have dtype {expected}, got {data.dtype.name}")
+            raise TypeError(f"{name} must have dtype {expected}, got {data.dtype.name}")
         if not _is_plain(view):
-            raise TypeError("out must have aligned elements of native byte order")
+            raise TypeError(f"{name} must have aligned elements of native byte order")
         if data.shape != shape:
-            raise ValueError(f"out must have shape {shape}, got {data.shape}")
+            raise ValueError(f"{name} must have shape {shape}, got {data.shape}")
         if not view.writable:
-            raise ValueError("out is read-only")
+            raise ValueError(f"{name} is read-only")
         if overlap(data, self.data):
-            raise ValueError(f"out must not overlap {self.name}")
+            raise ValueError(f"{name} must not overlap {self.name}")
         if _overlaps_itself(data):
-            raise ValueError("out must not hold one element at two places (a broadcast or sliding view)")
+            raise ValueError(f"{name} must not hold one element at two places (a broadcast or sliding view)")
         return Result(data, lambda: out)
+
+    def apart_from(self, out: Any, name: str = "out") -> Source:
+        """This array, or a copy of it if `out`, where the result goes, overlaps it."""
+        if not overlap(_view(out, name, writable=True).data, self.data):
+            return self
+        with self.current():
+            return replace(self, data=self.data.copy())
 
     def _new(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, Any]:
         try:
