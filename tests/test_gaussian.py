@@ -106,6 +106,22 @@ def test_channels_of_wider_pixels(target, rng):
     assert_close(result, expected(rgba[..., 2::-1], 1.0, channel_axis=-1))
 
 
+@pytest.mark.parametrize("misaligned", [0, 1, 13])
+def test_images_larger_than_caches(target, misaligned):
+    """Beyond 32 MiB whole cache lines go past the caches, wherever rows begin."""
+    image = np.random.default_rng(5).random((2903, 2897), np.float32)
+    memory = np.zeros(image.size + 64, np.float32)
+    out = memory[misaligned : misaligned + image.size].reshape(image.shape)
+    filters.gaussian(image, 1.0, out=out)
+    for rows in (slice(0, 100), slice(1400, 1500), slice(2803, 2903)):
+        near = slice(max(rows.start - 10, 0), rows.stop + 10)
+        band = filters.gaussian(image[near], 1.0)[rows.start - near.start :][:100]
+        inner = slice(0 if rows.start == 0 else 1, None)
+        np.testing.assert_allclose(out[rows][inner], band[inner], rtol=0, atol=2e-7)
+    assert not memory[:misaligned].any()
+    assert not memory[misaligned + image.size :].any()
+
+
 def test_out_of_a_crop_leaves_the_rest_alone(target, rng):
     image = random_image(rng, (37, 41), "float32")
     big = np.full((50, 60), 7, np.float32)

@@ -125,6 +125,13 @@ inline unsigned test_epi32_mask(__m512i a, __m512i b) {
     return mask;
 }
 
+inline __m512i loadu_si512(const void* from) {
+    __m512i r;
+    std::memcpy(&r, from, sizeof r);
+    return r;
+}
+inline void stream_si512(__m512i* to, __m512i a) { std::memcpy(to, &a, sizeof a); }
+
 }  // namespace fastimg::emulated
 
 #define _mm512_min_ps fastimg::emulated::min_ps
@@ -147,3 +154,5 @@ inline unsigned test_epi32_mask(__m512i a, __m512i b) {
 #define _mm512_srli_epi64 fastimg::emulated::srli_epi64
 #define _mm512_mask_blend_epi32 fastimg::emulated::mask_blend_epi32
 #define _mm512_test_epi32_mask fastimg::emulated::test_epi32_mask
+#define _mm512_loadu_si512 fastimg::emulated::loadu_si512
+#define _mm512_stream_si512 fastimg::emulated::stream_si512

@@ -28,6 +28,7 @@ constexpr int kBlock = 8;                           // distances per pass
 constexpr int kRows = 4;                            // results that share their loads
 constexpr ptrdiff_t kWindowBytes = 300 << 10;       // what the window may take of L2
 constexpr ptrdiff_t kWantedTasks = 8;
+constexpr ptrdiff_t kStreamedBytes = 32 << 20;  // results that no cache keeps
 
 // ---- the inner loop -----------------------------------------------------------------------------------------------
 
@@ -191,6 +192,17 @@ void store_elements(T* to, const float* from, ptrdiff_t n, ptrdiff_t stride) {
     store_row(to, from, n, stride);
 }
 
+// Whole cache lines go past the caches: a store that does not fetches its line first.
+template <class A>
+void stream_row(A* to, const A* from, ptrdiff_t n) {
+    constexpr ptrdiff_t line = 64 / ptrdiff_t(sizeof(A));
+    const ptrdiff_t head = std::min(n, ptrdiff_t(-reinterpret_cast<uintptr_t>(to) % 64 / sizeof(A)));
+    std::memcpy(to, from, size_t(head) * sizeof(A));
+    ptrdiff_t i = head;
+    for (; i + line <= n; i += line) stream_line(to + i, from + i);
+    std::memcpy(to + i, from + i, size_t(n - i) * sizeof(A));
+}
+
 constexpr ptrdiff_t round_down(ptrdiff_t n, ptrdiff_t unit) { return n / unit * unit; }
 
 // ---- the whole image ----------------------------------------------------------------------------------------------
@@ -203,6 +215,7 @@ struct Job {
     A cval;
     Taps<A> x_taps, y_taps;
     ptrdiff_t window_rows, strip, strips, bands;
+    bool streams;  // whether results go past the caches
 
     Job(const Array& image, const Array& out, const Layout& layout, double cval, double scale)
         : image(static_cast<const T*>(image.data)),
@@ -212,6 +225,7 @@ struct Job {
           x_taps(taps_of(layout.x.filter, 1.0)),
           // A single tap along x is a factor like others.
           y_taps(taps_of(layout.y.filter, layout.x.radius() == 0 ? scale * double(x_taps.weights[0]) : scale)) {
+        streams = std::is_same_v<O, A> && bytes_of(out) >= kStreamedBytes;
         const ptrdiff_t radius = layout.y.radius();
         window_rows = 2 * radius + std::clamp<ptrdiff_t>(2 * radius, 32, 64);
         const ptrdiff_t fitting = round_down(kWindowBytes / ptrdiff_t(sizeof(A)) / window_rows, 64);
@@ -226,6 +240,11 @@ struct Job {
         bands = std::clamp(wanted(strips), bands, std::max(bands, layout.y.n / lowest));
         strip = std::min(strip, round_up(divide_up(layout.x.n, strips), 8));
         strips = divide_up(layout.x.n, strip);
+    }
+    static ptrdiff_t bytes_of(const Array& array) {
+        ptrdiff_t bytes = sizeof(O);
+        for (int i = 0; i < array.ndim; ++i) bytes *= array.shape[i];
+        return bytes;
     }
     static Taps<A> taps_of(const AxisFilter& filter, double scale) {
         Taps<A> taps{{}, filter.odd};
@@ -278,7 +297,7 @@ public:
                 loaded += kLanes;
             }
             O* const out = out_ + y * layout_.y.out;
-            if (in_place) {
+            if (in_place && !job_.streams) {
                 filter_columns(window(y - base), 0, out, layout_.y.out, elements_ / kLanes);
                 if (elements_ % kLanes) filter_columns(window(y - base), elements_ - kLanes, out, layout_.y.out, 1);
             } else {
@@ -287,6 +306,7 @@ public:
                     store_pixels(out + r * layout_.y.out, results_.data() + r * kStrip<A>);
             }
         }
+        if (job_.streams) stream_fence();
     }
 
 private:
@@ -515,6 +535,9 @@ private:
     }
 
     void store_pixels(O* row, const A* from) {
+        if constexpr (std::is_same_v<O, A>) {
+            if (job_.streams && plain_out_) return stream_row(row, from, elements_);
+        }
         if (channels_ == 1 || plain_out_) {
             store_elements(row, from, elements_, channels_ == 1 ? layout_.x.out : 1);
         } else {

@@ -265,7 +265,7 @@ class Network:
             "float16", on a GPU only: on tensor cores, with weights and intermediate results rounded to float16 and
             sums in float32; a network of few channels in one launch, others in a few. For `Conv2d` that keep the size
             of the image, `ConvTranspose2d` and `PixelShuffle`, of one group and dilation 1, that pad with zeros or
-            replicate. FSRCNN's results in [0, 1] change by 0.002 at most.
+            replicate. FSRCNN's results on photographs in [0, 1] change by 0.002 at most.
 
         Returns
         -------

@@ -163,8 +163,9 @@ def _file_name(code: str, folders: Sequence[str]) -> str:
 
 @functools.cache
 def _emulator_text() -> str:
-    """All that libraries depend on besides their own code and flags."""
-    return _run("g++", "--version") + "".join(p.read_text() for p in [Path(__file__), *sorted(SOURCES.iterdir())])
+    """All that libraries depend on besides their own code and flags; the lines of this folder bear its name in them."""
+    texts = (path.read_text() for path in [Path(__file__), *sorted(SOURCES.iterdir())])
+    return "".join([_run("g++", "--version"), str(SOURCES), *texts])
 
 
 def _hash(*texts: str) -> str:

@@ -204,6 +204,18 @@ inline double sum(Doubles v) {
 inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline void store(double* p, Doubles v) { std::memcpy(p, &v, sizeof v); }
 
+// 64 bytes past the caches, to a multiple of 64; other threads see them after a fence.
+inline void stream_line(void* to, const void* from) {
+#if FASTIMG_LEVEL >= 4
+    _mm512_stream_si512((__m512i*)to, _mm512_loadu_si512(from));
+#elif FASTIMG_LEVEL >= 3
+    for (int k = 0; k < 2; ++k) _mm256_stream_si256((__m256i*)to + k, _mm256_loadu_si256((const __m256i*)from + k));
+#else
+    for (int k = 0; k < 4; ++k) _mm_stream_si128((__m128i*)to + k, _mm_loadu_si128((const __m128i*)from + k));
+#endif
+}
+inline void stream_fence() { _mm_sfence(); }
+
 // Integers are rounded half to even and saturated; NaN becomes 0.
 inline Ints to_saturated_ints(Floats v, float top) {
     v = min(max(v, Floats{}), broadcast(top));
