@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import cuda_emulator as emulator
 import numpy as np
 import pytest
+from cuda_emulator import build
 
 SCHEDULES = [("in_order", 0), ("reversed", 0), ("random", 1), ("random", 2), ("run_ahead", 1), ("run_ahead", 2)]
 
@@ -1277,3 +1280,10 @@ def test_devices_and_streams():
         assert emulator.cuda.get_current_stream().ptr == 77
     assert emulator.cuda.get_current_stream().ptr == 0
     assert emulator.is_available()
+
+
+def test_libraries_of_another_checkout_are_others(monkeypatch, tmp_path):
+    """Their lines bear its name: with this one's folder they would be taken for the kernel's own."""
+    here = build._emulator_text()
+    monkeypatch.setattr(build, "SOURCES", Path(shutil.copytree(build.SOURCES, tmp_path / "csrc")))
+    assert build._emulator_text.__wrapped__() != here
