@@ -35,7 +35,7 @@ test-resources: $(VENV)/.test
 
 # A part of the tests of the CUDA kernels on the CPU, compiled with AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitized: $(VENV)/.test
-	PYTHONPATH=tests $(BIN)/python -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
+	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
