@@ -56,7 +56,7 @@ def take(array: Any, name: str, *, dtypes: Sequence[DTypeLike] = IMAGE_DTYPES) -
     view = _view(array, name)
     data = view.data
     accepted = _accepted(tuple(dtypes), view.device is not None)
-    if data.dtype not in accepted and data.dtype.newbyteorder("=") not in accepted:
+    if not _is_among(data.dtype, accepted):
         expected = ", ".join(dtype.name for dtype in accepted)
         where = " on a GPU" if view.device is not None else ""
         raise TypeError(f"{name} must have one of the dtypes {expected}{where}, got {data.dtype.name}")
@@ -151,7 +151,7 @@ class Source:
             raise ValueError(
                 f"{name} must be on the device of {self.name}, {_place(self.view.device)}, got {_place(view.device)}"
             )
-        if data.dtype not in accepted and data.dtype.newbyteorder("=") not in accepted:
+        if not _is_among(data.dtype, accepted):
             expected = " or ".join(dtype.name for dtype in accepted)
             raise TypeError(f"{name} must have dtype {expected}, got {data.dtype.name}")
         if not _is_plain(view):
@@ -251,6 +251,11 @@ def _overlaps_itself(array: Any) -> bool:
 def _accepted(dtypes: tuple[DTypeLike, ...], on_gpu: bool) -> list[np.dtype[Any]]:
     accepted = [np.dtype(dtype) for dtype in dtypes]
     return [dtype for dtype in accepted if dtype != np.float64] if on_gpu else accepted
+
+
+def _is_among(dtype: np.dtype[Any], accepted: Sequence[np.dtype[Any]]) -> bool:
+    """Whether a dtype is accepted, in whatever byte order."""
+    return dtype in accepted or dtype.newbyteorder("=") in accepted
 
 
 def _is_plain(view: View) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _checks, arrays
 
@@ -196,9 +197,15 @@ def _taps(sigma: float, order: int, radius: int) -> tuple[float, ...]:
     """Taps of a Gaussian or its derivative at distance 0, 1, ..., radius; those of the Gaussian sum to 1."""
     if sigma <= 1e-15 or (order == 0 and (radius == 0 or sigma < 0.02)):  # the second tap is 0: exp(-1250)
         return ()
-    distances = np.arange(radius + 1.0) / sigma
-    weights = np.exp(-0.5 * distances**2)
-    weights /= 2 * weights.sum() - 1
+    weights = normal_weights(sigma, radius)
     if order:
+        distances = np.arange(radius + 1.0) / sigma
         weights *= np.polynomial.polynomial.polyval(distances, _HERMITE[order]) / sigma**order
     return tuple(weights.tolist())
+
+
+def normal_weights(sigma: float, radius: int) -> NDArray[np.float64]:
+    """A Gaussian at distance 0, 1, ..., radius; over both sides it sums to 1."""
+    weights: NDArray[np.float64] = np.exp(-0.5 * (np.arange(radius + 1.0) / sigma) ** 2)
+    weights /= 2 * weights.sum() - 1
+    return weights

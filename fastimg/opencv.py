@@ -166,8 +166,7 @@ def _taps(size: int, sigma: float, dtype: str, what: str) -> tuple[float, ...]:
         taps = np.array(_SMALL_KERNELS[size])
     else:
         spread = sigma if sigma > 0 else 0.3 * ((size - 1) * 0.5 - 1) + 0.8
-        taps = np.exp(-0.5 * (np.arange(size // 2 + 1.0) / spread) ** 2)
-        taps /= 2 * taps.sum() - taps[0]
+        taps = filters.normal_weights(spread, size // 2)
     if dtype in _FRACTION_BITS:
         taps = _with_errors_passed_on(taps, 1 << _FRACTION_BITS[dtype])
     return tuple(taps.tolist())

@@ -215,11 +215,17 @@ def estimate_sigma(image: Any, average_sigmas: bool = False, *, channel_axis: in
     _checks.non_empty(source.data.shape, "image")
     axis = _checks.axis(channel_axis, "channel_axis", ndim)
     averaged = _checks.boolean(average_sigmas, "average_sigmas")
-    with source.current():
-        if axis is None:
-            return _sigma(source.data, source.on_gpu)
-        sigmas = [_sigma(plane, source.on_gpu) for plane in np.moveaxis(source.data, axis, 0)]
+    sigmas = _sigmas(source, axis)
+    if axis is None:
+        return sigmas[0]
     return float(np.mean(sigmas)) if averaged else sigmas
+
+
+def _sigmas(source: arrays.Source, axis: int | None) -> list[float]:
+    """The noise of each channel, of a grey image its own."""
+    with source.current():
+        planes = [source.data] if axis is None else np.moveaxis(source.data, axis, 0)
+        return [_sigma(plane, source.on_gpu) for plane in planes]
 
 
 def _sigma(image: Any, on_gpu: bool) -> float:
@@ -248,14 +254,10 @@ def _mirrored(positions: NDArray[np.intp], n: int) -> NDArray[np.intp]:
 
 
 def _mean_sigma(source: arrays.Source, axis: int | None) -> float:
-    """The noise of the image, of the channels together; nothing for an image without details."""
-    with source.current():
-        planes = [source.data] if axis is None else list(np.moveaxis(source.data, axis, 0))
-        sigmas = [_sigma(plane, source.on_gpu) for plane in planes]
-        if not all(sigma >= 0 for sigma in sigmas) and not _is_finite(source.data):
-            raise ValueError("h must be a number for an image that is not finite, got 'auto'")
+    """The noise of the channels together; nothing for an image without details."""
+    sigmas = _sigmas(source, axis)
+    if not all(sigma >= 0 for sigma in sigmas):
+        with source.current():
+            if not np.isfinite(source.data).all():
+                raise ValueError("h must be a number for an image that is not finite, got 'auto'")
     return float(np.mean([sigma if sigma >= 0 else 0.0 for sigma in sigmas]))
-
-
-def _is_finite(image: Any) -> bool:
-    return bool(np.isfinite(image).all())

@@ -15,6 +15,17 @@ def close(device, result) -> None:
     np.testing.assert_allclose(device.numpy(result), EXPECTED, rtol=0, atol=1e-6)
 
 
+@pytest.fixture
+def torch(device):
+    """PyTorch on a GPU: it is not emulated."""
+    if device.emulated:
+        pytest.skip("needs a GPU")
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs PyTorch with CUDA")
+    return torch
+
+
 def test_the_kind_that_came_in_is_given_back(device):
     result = color.rgb2gray(device.array(IMAGE))
     assert type(result) is device.library.ndarray
@@ -72,13 +83,7 @@ def test_one_launch_and_no_more(device):
     assert len(launches) == 2
 
 
-def test_tensors(device):
-    """On a GPU alone: PyTorch is not emulated."""
-    if device.emulated:
-        pytest.skip("needs a GPU")
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("needs PyTorch with CUDA")
+def test_tensors(torch):
     tensor = torch.from_numpy(IMAGE).cuda()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -129,12 +134,7 @@ def test_captured_in_a_graph(device, operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_captured_by_pytorch(device, operation):
-    if device.emulated:
-        pytest.skip("needs a GPU")
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("needs PyTorch with CUDA")
+def test_captured_by_pytorch(torch, operation):
     image = torch.from_numpy(IMAGE).cuda()
     out = torch.zeros_like(image)
     operation(image, out)
