@@ -3,7 +3,8 @@
 What is timed: the work on the device, by events around several calls, on arrays that are there already and with `out`
 given where the library has it. Each call takes the next of a set of inputs larger than the L2 cache, so that none is
 found there. Candidates of a job run in turns, in one process, medians over the rounds; each rival's result is compared
-with ours first. Beside each time stands the speed of copying the same bytes, measured in the same run.
+with ours first. Beside each time stands the speed of copying the same bytes, measured in the same run. The jobs of the
+group `launch` are timed on the host instead: what a call costs in Python.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,29 @@ CYCLES_TO_QUEUE = 400_000  # of the device, in which the host queues a call: 0.2
 HD, UHD = (1080, 1920), (2160, 3840)
 
 
+def milliseconds(call: Call, repeats: int) -> float:
+    """Of one call on the device, by events around `repeats` of them, all queued before the first begins."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda._sleep(CYCLES_TO_QUEUE * repeats)
+    start.record()
+    for i in range(repeats):
+        call(i)
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / repeats
+
+
+def milliseconds_of_host(call: Call, repeats: int) -> float:
+    """Of one call in Python: until it returns, not until the device is done."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for i in range(repeats):
+        call(i)
+    elapsed = time.perf_counter() - start
+    torch.cuda.synchronize()
+    return 1e3 * elapsed / repeats
+
+
 @dataclass(frozen=True)
 class Job:
     """Candidates for the same work; `tolerance` is what the rivals' rounding may make of a difference from ours."""
@@ -41,6 +66,7 @@ class Job:
     name: str
     candidates: dict[str, Call]
     tolerance: float
+    clock: Callable[[Call, int], float] = milliseconds
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------------
@@ -285,7 +311,41 @@ def resize_jobs() -> Iterator[Job]:
     )
 
 
+def launch_jobs() -> Iterator[Job]:
+    """What a call costs in Python, on an image so small that nothing else counts; no rotation is needed."""
+    from cupyx.scipy import ndimage
+
+    image = cupy.asarray(noisy((64, 64), "float32")(np.random.default_rng(0)))
+    out, captured = cupy.empty_like(image), cupy.empty_like(image)
+    taps = np.exp(-0.5 * (np.arange(-4.0, 5.0)) ** 2)
+    weight = torch.tensor(np.outer(taps, taps) / taps.sum() ** 2, dtype=torch.float32, device="cuda")[None, None]
+    padded = F.pad(torch.from_dlpack(image)[None, None], (4,) * 4, mode="replicate")
+
+    filters.gaussian(image, 1, out=captured)  # compiles
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        filters.gaussian(image, 1, out=captured)
+        graph = stream.end_capture()
+
+    def replayed(_: int) -> cupy.ndarray:
+        graph.launch()
+        return captured
+
+    yield Job(
+        "Python's part of gaussian 64×64 float32, sigma 1",
+        {
+            "fastimg": lambda i: filters.gaussian(image, 1, out=out),
+            "fastimg in a graph": replayed,
+            "cupyx": lambda i: ndimage.gaussian_filter(image, 1, mode="nearest", output=out),
+            "torch": lambda i: F.conv2d(padded, weight)[0, 0],
+        },
+        1e-5,
+        milliseconds_of_host,
+    )
+
+
 JOBS = {
+    "launch": launch_jobs,
     "gaussian": gaussian_jobs,
     "convolution": convolution_jobs,
     "metrics": metric_jobs,
@@ -296,18 +356,6 @@ JOBS = {
 
 
 # ---- timing ----------------------------------------------------------------------------------------------------------
-
-
-def milliseconds(call: Call, repeats: int) -> float:
-    """Of one call, by events around `repeats` of them, all queued before the first begins."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda._sleep(CYCLES_TO_QUEUE * repeats)
-    start.record()
-    for i in range(repeats):
-        call(i)
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / repeats
 
 
 def on_host(result: object) -> np.ndarray:
@@ -329,11 +377,11 @@ def measure(job: Job, rounds: int = 9) -> timing.Row:
             candidates[name] = call
         except Exception as error:  # a rival that fails is no reason to lose the others
             print(f"{job.name}: {name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    repeats = {name: max(3, int(20 / max(milliseconds(call, 3), 1e-3))) for name, call in candidates.items()}
+    repeats = {name: max(3, int(20 / max(job.clock(call, 3), 1e-3))) for name, call in candidates.items()}
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, call in candidates.items():
-            times[name].append(milliseconds(call, min(repeats[name], 100)))
+            times[name].append(job.clock(call, min(repeats[name], 100)))
     timings = {
         name: timing.Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
         for name, samples in times.items()

@@ -62,10 +62,10 @@ def markdown(rows: Sequence[Row], ours: str = "fastimg") -> str:
     lines.append("|---" * (len(rivals) + 2) + "|")
     for row in rows:
         own = row.timings[ours].median
-        cells = [f"{own:.1f}"]
+        cells = [f"{own:.3g}"]
         for rival in rivals:
             timing = row.timings.get(rival)
-            cells.append(f"{timing.median:.1f} ({timing.median / own:.2f} ×)" if timing else "–")
+            cells.append(f"{timing.median:.3g} ({timing.median / own:.2f} ×)" if timing else "–")
         lines.append(f"| {row.job} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

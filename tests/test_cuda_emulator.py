@@ -1172,6 +1172,25 @@ def test_recording():
     ]
 
 
+def test_capture():
+    reverse, x = right("reverse"), emulator.asarray(np.arange(64, dtype=np.float32))
+    stream = emulator.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        reverse((1,), (64,), (x, np.int32(4)))
+        for at_once in (lambda: x + 1, lambda: emulator.asnumpy(x), stream.synchronize):
+            with pytest.raises(RuntimeError, match="while a stream is captured"):
+                at_once()
+        graph = stream.end_capture()
+    before = emulator.asnumpy(x)
+    np.testing.assert_array_equal(before, np.arange(64))
+    graph.launch()
+    once = emulator.asnumpy(x)
+    assert (once != before).any()
+    graph.launch()
+    np.testing.assert_array_equal(emulator.asnumpy(x), before)
+
+
 def test_compiler_errors_name_the_line():
     with pytest.raises(emulator.CompileError, match="kernel.cu:2:.*'missing' was not declared"):
         emulator.RawModule(code='\nextern "C" __global__ void f() { missing = 1; }').get_function("f")

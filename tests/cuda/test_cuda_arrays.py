@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastimg import color, filters, transform
+from fastimg import color, filters, metrics, models, nn, restoration, transform, util
 
 IMAGE = np.random.default_rng(1).random((12, 17, 3), "float32")
 EXPECTED = color.rgb2gray(IMAGE)
@@ -102,10 +102,35 @@ def test_tensors(torch):
     np.testing.assert_allclose(color.rgb2gray(view, channel_axis=0).cpu().numpy(), EXPECTED, rtol=0, atol=1e-6)
 
 
+KERNEL = np.random.default_rng(2).standard_normal((3, 3, 3, 3), np.float32)
+NETWORK = models.Network([models.Conv2d(KERNEL, padding=1)] * 2)
+CHANNELS_LAST = {"channel_axis": -1}
+
+
+def planes(image):
+    """The image as convolutions take it."""
+    return image[None].swapaxes(1, 3)
+
+
 OPERATIONS = {
-    "one launch": lambda image, out: color.rgb2ycbcr(image, out=out),
-    "with scratch": lambda image, out: transform.resize(
-        image, IMAGE.shape[:2], kernel="bicubic", channel_axis=-1, out=out
+    "rgb2ycbcr": lambda image, out, kernel: color.rgb2ycbcr(image, out=out),
+    "gaussian": lambda image, out, kernel: filters.gaussian(image, 1.5, **CHANNELS_LAST, out=out),
+    "gaussian, scratch": lambda image, out, kernel: filters.gaussian(image, (1, 2, 3), out=out),
+    "gaussian, far taps": lambda image, out, kernel: filters.gaussian(image, 300, **CHANNELS_LAST, out=out),
+    "denoise_nl_means": lambda image, out, kernel: restoration.denoise_nl_means(image, 3, 2, **CHANNELS_LAST, out=out),
+    "resize": lambda image, out, kernel: transform.resize(
+        image, IMAGE.shape[:2], kernel="bicubic", **CHANNELS_LAST, out=out
+    ),
+    "conv2d": lambda image, out, kernel: nn.conv2d(planes(image), kernel, padding=1, out=planes(out)),
+    "conv_transpose2d": lambda image, out, kernel: nn.conv_transpose2d(
+        planes(image), kernel, padding=1, out=planes(out)
+    ),
+    "network": lambda image, out, kernel: NETWORK(planes(image), out=planes(out)),
+    "network, halves": lambda image, out, kernel: NETWORK(planes(image), out=planes(out), precision="float16"),
+    "random_noise": lambda image, out, kernel: util.random_noise(image, rng=1, out=out),
+    "mean_squared_error": lambda image, out, kernel: metrics.mean_squared_error(image, out),
+    "structural_similarity": lambda image, out, kernel: metrics.structural_similarity(
+        image, out, data_range=1, **CHANNELS_LAST
     ),
 }
 
@@ -113,37 +138,34 @@ OPERATIONS = {
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_captured_in_a_graph(device, operation):
     """What a graph writes at each replay stays its own, whatever is allocated later."""
-    if device.emulated:
-        pytest.skip("needs a GPU")
-    cupy = device.library
-    image, out = device.array(IMAGE), cupy.zeros_like(device.array(IMAGE))
-    operation(image, out)
-    expected = device.numpy(out)
+    library = device.library
+    image, out, kernel = device.array(IMAGE), device.array(np.zeros_like(IMAGE)), device.array(KERNEL)
+    expected = device.numpy(operation(image, out, kernel))
     out[...] = 0
-    cupy.cuda.Device().synchronize()
-    stream = cupy.cuda.Stream(non_blocking=True)
+    library.cuda.Device().synchronize()
+    stream = library.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
-        operation(image, out)
+        result = operation(image, out, kernel)
         graph = stream.end_capture()
-        later = [cupy.full(n, 7, np.uint8) for n in (512, 1024, 4096, 16384) for _ in range(8)]
+        assert not device.numpy(out).any()
+        later = [library.asarray(np.full(n, 7, np.uint8)) for n in (512, 1024, 4096, 16384) for _ in range(8)]
         graph.launch()
     stream.synchronize()
-    np.testing.assert_array_equal(device.numpy(out), expected)
-    assert all((array == 7).all() for array in later)
+    np.testing.assert_array_equal(device.numpy(result), expected)
+    assert all((device.numpy(array) == 7).all() for array in later)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_captured_by_pytorch(torch, operation):
-    image = torch.from_numpy(IMAGE).cuda()
+    image, kernel = torch.from_numpy(IMAGE).cuda(), torch.from_numpy(KERNEL).cuda()
     out = torch.zeros_like(image)
-    operation(image, out)
-    expected = out.cpu().numpy()
+    expected = operation(image, out, kernel).cpu().numpy()
     out.zero_()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        operation(image, out)
+        result = operation(image, out, kernel)
     later = [torch.full((n,), 7, dtype=torch.uint8, device="cuda") for n in (512, 1024, 4096) for _ in range(8)]
     graph.replay()
-    np.testing.assert_array_equal(out.cpu().numpy(), expected)
+    np.testing.assert_array_equal(result.cpu().numpy(), expected)
     assert all(bool((array == 7).all()) for array in later)

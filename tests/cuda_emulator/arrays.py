@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from .cuda import refuse_while_captured
 from .runtime import library
 
 __all__ = ["EmulatedArray", "asarray", "asnumpy", "empty", "zeros"]
@@ -89,6 +90,7 @@ class EmulatedArray(np.ndarray):
         return asarray(asnumpy(self).copy(order))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        refuse_while_captured("arithmetic that is done at once")
         on_host = [x.view(np.ndarray) if isinstance(x, EmulatedArray) else x for x in inputs]
         out = options.pop("out", None)
         if out is not None:
@@ -129,4 +131,5 @@ def asarray(values: Any, dtype: DTypeLike = None) -> EmulatedArray:
 
 def asnumpy(array: ArrayLike) -> np.ndarray:
     """A copy in the host's memory."""
+    refuse_while_captured("a copy between host and device")
     return np.array(array, copy=True, subok=False)

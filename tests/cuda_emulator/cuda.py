@@ -1,11 +1,21 @@
-"""What stands for `cupy.cuda`: one device, which has one stream."""
+"""What stands for `cupy.cuda`: one device, whose streams do their work at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-__all__ = ["Device", "ExternalStream", "get_current_stream", "memory", "runtime"]
+__all__ = [
+    "Device",
+    "ExternalStream",
+    "Graph",
+    "Stream",
+    "get_current_stream",
+    "memory",
+    "refuse_while_captured",
+    "runtime",
+]
 
 
 class Device:
@@ -30,17 +40,19 @@ class Device:
         pass
 
     def synchronize(self) -> None:
-        """Nothing is ever under way."""
+        """Nothing is ever under way, but what is captured cannot be waited for."""
+        refuse_while_captured("waiting for the device")
 
 
-class ExternalStream:
-    """A stream by its address, current inside `with`. Work is done at once, whatever the stream."""
+class Stream:
+    """A stream, current inside `with`. Work is done at once, or kept for a graph while the stream is captured."""
 
-    def __init__(self, ptr: int, device_id: int = -1) -> None:
-        self.ptr = ptr
-        self.device_id = device_id
+    ptr = 2  # the default streams are 0 and 1
 
-    def __enter__(self) -> ExternalStream:
+    def __init__(self, non_blocking: bool = False) -> None:
+        self._captured: list[Callable[[], None]] | None = None
+
+    def __enter__(self) -> Stream:
         _streams.append(self)
         return self
 
@@ -48,18 +60,61 @@ class ExternalStream:
         _streams.pop()
 
     def synchronize(self) -> None:
-        """Nothing is ever under way."""
+        """Nothing is ever under way, but what is captured cannot be waited for."""
+        refuse_while_captured("waiting for a stream")
+
+    def begin_capture(self) -> None:
+        """From here on, what is launched on this stream becomes a graph."""
+        self._captured = []
+
+    def end_capture(self) -> Graph:
+        """What has been launched since `begin_capture`."""
+        graph = Graph(self._captured or [])
+        self._captured = None
+        return graph
 
     def is_capturing(self) -> bool:
-        """Graphs are not emulated."""
-        return False
+        return self._captured is not None
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Run a launch, or keep it for the graph."""
+        if self._captured is None:
+            work()
+        else:
+            self._captured.append(work)
 
 
-_streams = [ExternalStream(0)]
+class ExternalStream(Stream):
+    """A stream by its address."""
+
+    def __init__(self, ptr: int, device_id: int = -1) -> None:
+        super().__init__()
+        self.ptr = ptr
+        self.device_id = device_id
 
 
-def get_current_stream() -> ExternalStream:
+class Graph:
+    """Launches, done again at each `launch`."""
+
+    def __init__(self, launches: list[Callable[[], None]]) -> None:
+        self._launches = launches
+
+    def launch(self) -> None:
+        for work in self._launches:
+            get_current_stream().do(work)
+
+
+_streams: list[Stream] = [ExternalStream(0)]
+
+
+def get_current_stream() -> Stream:
     return _streams[-1]
+
+
+def refuse_while_captured(what: str) -> None:
+    """Raise if the current stream is captured: a graph holds launches alone."""
+    if get_current_stream().is_capturing():
+        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while a stream is captured")
 
 
 class CUDARuntimeError(RuntimeError):

@@ -13,6 +13,7 @@ import numpy as np
 
 from .arrays import EmulatedArray
 from .build import Build, kernel_library
+from .cuda import get_current_stream
 from .runtime import POLICIES, EmulatorError, Error, Index, Kernel, Launch, library, settings
 from .source_lines import Place, places
 
@@ -100,13 +101,17 @@ class Function:
         self._check_size(kernel, grid, block, shared_mem)
         values = [_value(self.name, i, kernel, args) for i in range(max(len(args), kernel.parameter_count))]
         addresses = (ctypes.c_void_p * max(1, len(values)))(*(value.ctypes.data for value in values))
-        chosen = settings()
-        launch = Launch(Index(*grid), Index(*block), shared_mem, chosen.seed, POLICIES.index(chosen.policy))
-        error = Error()
-        for record in _records:
-            record.append(LaunchRecord(self.name, grid, block, shared_mem))
-        if library().emulator_launch(kernel, launch, addresses, error):
-            raise self._exception(error)
+
+        def work(values: Sequence[np.ndarray] = values) -> None:  # the addresses are theirs
+            chosen = settings()
+            launch = Launch(Index(*grid), Index(*block), shared_mem, chosen.seed, POLICIES.index(chosen.policy))
+            error = Error()
+            for record in _records:
+                record.append(LaunchRecord(self.name, grid, block, shared_mem))
+            if library().emulator_launch(kernel, launch, addresses, error):
+                raise self._exception(error)
+
+        get_current_stream().do(work)
 
     def _check_size(self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared_memory: int) -> None:
         if not all(1 <= n <= most for n, most in zip(grid, GRID_AT_MOST, strict=True)):
