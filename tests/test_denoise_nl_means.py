@@ -208,14 +208,15 @@ def test_extreme_strengths(rng):
 
 
 IMAGE = np.zeros((8, 8), np.float32)
+GUIDE = np.zeros((8, 8), np.float32)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (dict(image=IMAGE[0]), ValueError, "image must have 2 dimensions"),
-        (dict(image=np.zeros((4, 4, 3))), ValueError, "image must have 2 dimensions .*channel_axis"),
-        (dict(image=IMAGE, channel_axis=0), ValueError, "image must have 3 dimensions"),
+        (dict(image=IMAGE[0]), ValueError, "image must have 2 or 3 or 4 dimensions"),
+        (dict(image=np.zeros((2, 2, 2, 4, 3))), ValueError, "image must have 2 or 3 or 4 dimensions .*channel_axis"),
+        (dict(image=IMAGE, channel_axis=0), ValueError, "image must have 3 or 4 or 5 dimensions"),
         (dict(image=np.zeros((4, 4, 3)), channel_axis=3), ValueError, "channel_axis must be None or between -3 and 2"),
         (dict(image=np.zeros((0, 8))), ValueError, r"image must not be empty, got shape \(0, 8\)"),
         (dict(image=np.zeros((4, 4, 0)), channel_axis=2), ValueError, "image must not be empty"),
@@ -239,7 +240,15 @@ IMAGE = np.zeros((8, 8), np.float32)
         ),
         (dict(image=IMAGE, sigma=-0.1), ValueError, "sigma must be at least 0, got -0.1"),
         (dict(image=IMAGE, sigma=np.nan), ValueError, "sigma must be finite, got nan"),
-        (dict(image=IMAGE, fast_mode=False), ValueError, "fast_mode must be True"),
+        (dict(image=IMAGE, fast_mode=0), TypeError, "fast_mode must be True or False, got 0"),
+        (dict(image=IMAGE, h=np.ones((8, 9))), ValueError, r"h must be a number or have shape \(8, 8\), got \(8, 9\)"),
+        (dict(image=IMAGE, h=np.ones((8, 8), int)), TypeError, "h must have one of the dtypes float16"),
+        (dict(image=IMAGE, sigma=np.ones(8)), ValueError, r"sigma must be a number or have shape \(8, 8\), got \(8,\)"),
+        (dict(image=IMAGE, weighting="cauchy"), ValueError, "weighting must be one of 'welsch', .* got 'cauchy'"),
+        (dict(image=IMAGE, center_weight=-1), ValueError, "center_weight must be at least 0, got -1"),
+        (dict(image=IMAGE, guide=np.ones((8, 9))), ValueError, r"guide must have the axes of image, \(8, 8\), got"),
+        (dict(image=IMAGE, guide=np.ones((8, 8, 0))), ValueError, "guide must not be empty"),
+        (dict(image=IMAGE, guide=GUIDE, out=GUIDE), ValueError, "out must not overlap guide"),
         (dict(image=IMAGE, preserve_range=1), TypeError, "preserve_range must be True or False, got 1"),
         (dict(image=IMAGE, threads=0), ValueError, "threads must be at least 1, got 0"),
         (

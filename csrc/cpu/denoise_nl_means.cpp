@@ -4,6 +4,8 @@
 #include "support/scratch.hpp"
 #include "support/thread_pool.hpp"
 
+#include <array>
+#include <limits>
 #include <vector>
 
 #define FASTIMG_KERNELS "denoise_nl_means.inl"
@@ -11,8 +13,9 @@
 
 namespace fastimg {
 
-void denoise_nl_means(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
-    FASTIMG_DISPATCH(denoise_nl_means, source, result, parameters, threads);
+void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
+                      const NlMeans& parameters, int threads) {
+    FASTIMG_DISPATCH(denoise_nl_means, image, guide, maps, result, parameters, threads);
 }
 
 }  // namespace fastimg

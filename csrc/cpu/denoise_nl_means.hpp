@@ -1,26 +1,57 @@
 // Non-local means: every pixel becomes the mean of the pixels around it, weighted by how much their patches agree.
 //
-//     d(p, q) = max(0, sum over a patch and the channels of (x[p + o] - x[q + o])^2 - excess)
-//     w(p, q) = exp(-d * scale) where d <= cutoff, else 0
+//     d(p, q) = max(0, sum over a patch and the channels of taps[o] (g[p + o] - g[q + o])^2 - excess)
+//     w(p, q) = weighting(d * scale)
 //     y[p]    = sum over |q - p| <= distance of w(p, q) x[q]  /  sum of w(p, q)
+//
+// where g, the guide, is x itself by default. Images have up to four axes: rows and columns make up a plane, and planes
+// stand along two outer axes (the depth of a volume, the time of a sequence), along which patches and the search reach,
+// too, if they are to.
 //
 // Buades, Coll, Morel, "A non-local algorithm for image denoising", CVPR 2005; the patch sums that make the cost
 // independent of the patch's size: Darbon et al., "Fast nonlocal filtering applied to electron cryomicroscopy", 2008.
-// Outside the image stands its mirror image without the border pixel, for patches and for the search alike.
 #pragma once
 
 #include "support/view.hpp"
 
+#include <array>
+#include <vector>
+
 namespace fastimg {
 
+// Of t = d * scale: exp(-t) up to a cutoff; max(0, 1 - t) to the power 1, 2 and 8.
+enum class Weighting { welsch, epanechnikov, bisquare, modified_bisquare };
+
 struct NlMeans {
+    // Patches and the search along an outer axis.
+    struct Outer {
+        bool in_patch = false;   // patches reach as far along it as along rows and columns
+        int distance = 0;        // of the search
+        bool truncated = false;  // as below
+    };
+
     int patch_before, patch_after;  // the patch covers offsets -patch_before .. patch_after along each axis
+    std::vector<float> taps;        // weights of the patch along each axis; none: all are 1
     int distance;                   // the search covers offsets -distance .. distance
-    float scale, excess, cutoff;    // on sums of squared differences, in units of the source's values
-    float gain;                     // the result is multiplied by it when stored
+    bool truncated = false;  // the search ends where the image does; else it goes on in the mirror image (c b | a b c)
+    std::array<Outer, 2> outer;
+    ptrdiff_t first_plane = 0;  // along the second outer axis: where the result begins
+    Weighting weighting = Weighting::welsch;
+    float scale, excess, cutoff;  // on sums of squared differences, in units of the guide's values
+    float centre = -1;  // the weight of p itself, as a multiple of the largest of the others; below 0: weighting(0)
+    float gain;         // the result is multiplied by it when stored
 };
 
-// source, result: (rows, columns, channels), any strides, any two dtypes; they must not overlap.
-void denoise_nl_means(const Array& source, const Array& result, const NlMeans& parameters, int threads);
+// What the weights of a pixel p depend on besides the parameters: (outer, outer, rows, columns), the planes those of the
+// result. An absent one has no data.
+struct NlMeansMaps {
+    Array h{};      // scale becomes scale / h[p]^2
+    Array sigma{};  // excess becomes excess * sigma[p]^2
+};
+
+// Images are (outer, outer, rows, columns, channels), of any strides and dtypes. The guide may be the image itself; the
+// result may have fewer planes along the second outer axis; it must not overlap the others.
+void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
+                      const NlMeans& parameters, int threads);
 
 }  // namespace fastimg

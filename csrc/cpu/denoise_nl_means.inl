@@ -25,7 +25,8 @@ namespace fastimg::FASTIMG_TARGET {
 constexpr int kTileRows = 96;
 template <class Sample>
 constexpr int kTileColumns = 768 / int(sizeof(Sample));
-constexpr int kGroup = 2;  // so that a group is whole or single
+constexpr int kGroup = 2;                    // so that a group is whole or single
+constexpr ptrdiff_t kTileBytes = 768 << 10;  // of a tile's copies of its source
 
 // ---- arithmetic ------------------------------------------------------------------------------------------------------
 //
@@ -38,6 +39,7 @@ struct FloatArithmetic {
     using Vector = Floats;
     using Total = float;
     static constexpr int Lanes = kLanes;
+    static constexpr bool kWeighsPatches = true;  // patches with taps, and every weighting
 
     explicit FloatArithmetic(const NlMeans& parameters) : parameters(parameters) {}
 
@@ -48,32 +50,62 @@ struct FloatArithmetic {
 
     Vector squared(Vector difference) const { return difference * difference; }
     static Vector add(Vector a, Vector b) { return a + b; }
+    static Vector scaled(Vector a, float factor) { return a * factor; }
     static Vector load_samples(const float* p) { return load(p); }
 
-    // exp(-d * scale) where d = max(0, sum of squares - excess) <= cutoff, else 0 (and 0 where d is NaN). Relative
-    // error below 3e-6.
+    // 2^(d * factor) where `counts`, else 0. Relative error below 3e-6.
+    template <class Factor>
+    static Vector power_of_two(Vector d, Factor factor, Ints counts) {
+        constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: a float this large holds an integer in its low bits
+        const Vector shifted = d * factor + kMagic;
+        const Vector f = d * factor - (shifted - kMagic);  // 2^(d * factor) = 2^integer * 2^f, |f| <= 1/2
+        Vector power = f * 0.009582852f + 0.055906426f;
+        power = power * f + 0.240240991f;
+        power = power * f + 0.693124175f;
+        power = power * f + 1.0f;
+        using Words = VectorOf<uint32_t>::type;  // far beyond the cutoff the sum wraps round
+        const Words bits = (Words)power + ((Words)shifted << 23);
+        return (Vector)(bits & (Words)counts);
+    }
+
+    // exp(-d * scale) where d = max(0, sum of squares - excess) <= cutoff, else 0 (and 0 where d is NaN).
     template <bool Excess>
     struct Weight {
         explicit Weight(const FloatArithmetic& a)
-            : factor(-a.parameters.scale * 1.44269504f), excess(a.parameters.excess), cutoff(a.parameters.cutoff) {}
+            : factor(-a.parameters.scale * kLog2e), excess(a.parameters.excess), cutoff(a.parameters.cutoff) {}
 
-        Vector operator()(Vector sum_of_squares) const {
-            constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: a float this large holds an integer in its low bits
+        Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
             Vector d = sum_of_squares;
             if constexpr (Excess) d = max(Floats{}, d - excess);  // in this order NaN stays NaN
-            const Vector shifted = d * factor + kMagic;
-            const Vector f = d * factor - (shifted - kMagic);  // 2^(d * factor) = 2^integer * 2^f, |f| <= 1/2
-            Vector power = f * 0.009582852f + 0.055906426f;
-            power = power * f + 0.240240991f;
-            power = power * f + 0.693124175f;
-            power = power * f + 1.0f;
-            using Words = VectorOf<uint32_t>::type;  // far beyond the cutoff the sum wraps round
-            const Words bits = (Words)power + ((Words)shifted << 23);
-            return (Vector)(bits & (Words)(d <= cutoff));
+            return power_of_two(d, factor, d <= cutoff);
         }
 
         float factor, excess, cutoff;
     };
+
+    // Any weighting, with a scale and an excess for each pixel.
+    template <bool Welsch>
+    struct WeightByMaps {
+        WeightByMaps(const FloatArithmetic& a, const float* scales, const float* excesses)
+            : scales(scales), excesses(excesses), cutoff(a.parameters.cutoff * a.parameters.scale) {
+            if (a.parameters.weighting == Weighting::bisquare) squarings = 1;
+            if (a.parameters.weighting == Weighting::modified_bisquare) squarings = 3;
+        }
+
+        Vector operator()(Vector sum_of_squares, ptrdiff_t x) const {
+            const Vector t = max(Floats{}, sum_of_squares - load(excesses + x)) * load(scales + x);
+            if constexpr (Welsch) return power_of_two(t, -kLog2e, t <= cutoff);
+            Vector power = max(1.0f - t, Floats{});  // in this order 0 where t is NaN
+            for (int i = 0; i < squarings; ++i) power *= power;
+            return power;
+        }
+
+        const float *scales, *excesses;
+        float cutoff;
+        int squarings = 0;
+    };
+
+    static constexpr float kLog2e = 1.44269504f;
 
     // The centre pixel is an offset like all others; its distance is 0 and its weight 1.
     Vector weight_of_centre() const { return broadcast(1.0f); }
@@ -110,13 +142,24 @@ struct ShortArithmetic {
     typedef uint32_t Words __attribute__((vector_size(32)));
     static constexpr int Lanes = 16;
 
-    static constexpr int kMostSquares = 256;  // in a sum: more would lose more of their bits
-    static constexpr int kMostDistance = 31;  // 63 * 63 weights of 12 bits times 255 fit into 32 bits
+    static constexpr bool kWeighsPatches = false;
+    static constexpr int kMostSquares = 256;      // in a sum: more would lose more of their bits
+    static constexpr int kMostOffsets = 63 * 63;  // so many weights of 12 bits times 255 fit into 32 bits
 
     static bool serves(const NlMeans& parameters, ptrdiff_t channels) {
         const ptrdiff_t width = parameters.patch_before + parameters.patch_after + 1;
-        return parameters.distance <= kMostDistance && width * width * channels <= kMostSquares &&
-               parameters.excess <= 3 * parameters.cutoff;
+        ptrdiff_t squares = width * width * channels;
+        for (const NlMeans::Outer& outer : parameters.outer) squares *= outer.in_patch ? width : 1;
+        return offsets_of(parameters) <= kMostOffsets && squares <= kMostSquares &&
+               parameters.excess <= 3 * parameters.cutoff && parameters.centre < 0;
+    }
+
+    static double offsets_of(const NlMeans& parameters) {
+        double offsets = 1;
+        for (int distance :
+             {parameters.distance, parameters.distance, parameters.outer[0].distance, parameters.outer[1].distance})
+            offsets *= 2.0 * distance + 1;
+        return offsets;
     }
 
     explicit ShortArithmetic(const NlMeans& parameters) {
@@ -126,8 +169,7 @@ struct ShortArithmetic {
         const double unit = std::ldexp(1.0, squares_shift);  // of a sum
         const double last = std::floor(std::min(parameters.cutoff / unit, 65534.0));
         while (last > 0 && std::ldexp(last, sum_shift + 1) <= 65535) ++sum_shift;
-        const double offsets = (2.0 * parameters.distance + 1) * (2.0 * parameters.distance + 1);
-        while (std::ldexp(255 * offsets, weight_bits) > 0x1p32) --weight_bits;
+        while (std::ldexp(255 * offsets_of(parameters), weight_bits) > 0x1p32) --weight_bits;
 
         rounding = all(unit > 1 ? std::min(unit / 2, 32768.0) : 0.0);
         shift_squares = _mm_cvtsi32_si128(squares_shift);
@@ -155,6 +197,7 @@ struct ShortArithmetic {
         return (Vector)_mm256_srl_epi16(_mm256_adds_epu16(bits(difference * difference), rounding), shift_squares);
     }
     static Vector add(Vector a, Vector b) { return (Vector)_mm256_adds_epu16(bits(a), bits(b)); }
+    static Vector scaled(Vector a, float) { return a; }  // by 1
     static Vector load_samples(const uint16_t* p) {
         Vector v;
         std::memcpy(&v, p, sizeof v);
@@ -168,7 +211,7 @@ struct ShortArithmetic {
         explicit Weight(const ShortArithmetic& a)
             : excess(a.excess), cutoff(a.cutoff), factor(a.factor), table(a.powers_of_two), shift(a.shift_sum) {}
 
-        Vector operator()(Vector sum_of_squares) const {
+        Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
             __m256i d = bits(sum_of_squares);
             if constexpr (Excess) d = _mm256_subs_epu16(d, excess);
             const __m256i near = _mm256_min_epu16(d, cutoff);
@@ -249,11 +292,15 @@ struct Offset {
     int dy, dx;
 };
 
-// The half of the search window that comes after its centre in raster order, in groups of one dy.
-inline std::vector<std::vector<Offset>> half_of_offsets(int distance) {
+// Offsets of a plane in groups of one dy. Of a pixel's own plane those that come after it in raster order, if each weight
+// is to serve two pixels, or all but the pixel itself; of another plane all.
+enum class Offsets { half, all_but_centre, all };
+
+inline std::vector<std::vector<Offset>> groups_of_offsets(int distance, Offsets which) {
     std::vector<std::vector<Offset>> groups;
-    for (int dy = 0; dy <= distance; ++dy) {
-        for (int dx = dy == 0 ? 1 : -distance; dx <= distance; ++dx) {
+    for (int dy = which == Offsets::half ? 0 : -distance; dy <= distance; ++dy) {
+        for (int dx = which == Offsets::half && dy == 0 ? 1 : -distance; dx <= distance; ++dx) {
+            if (which == Offsets::all_but_centre && dy == 0 && dx == 0) continue;
             if (groups.empty() || groups.back().size() == kGroup || groups.back()[0].dy != dy) groups.emplace_back();
             groups.back().push_back({dy, dx});
         }
@@ -261,13 +308,41 @@ inline std::vector<std::vector<Offset>> half_of_offsets(int distance) {
     return groups;
 }
 
+// The images of a call.
+struct NlMeansImages {
+    const Array &image, &guide;
+    const NlMeansMaps& maps;
+    const Array& result;
+
+    bool guided() const { return &guide != &image; }
+    int channels() const { return int(image.shape[4]); }
+    int guide_channels() const { return int(guide.shape[4]); }
+    bool mapped() const { return maps.h.data || maps.sigma.data; }
+};
+
 // Where a tile lies in the image.
 struct Tile {
-    ptrdiff_t row, column;
+    ptrdiff_t plane[2], row, column;
     int rows, columns;
 };
 
-// One thread's scratch, and the work on one tile. `Channels` and `Patch` are 0 where they are only known at run time.
+// Planes that a tile holds along an outer axis, from `before` ahead of its own to `after` behind it.
+struct OuterPlanes {
+    OuterPlanes(const NlMeans& parameters, int axis)
+        : before(parameters.outer[axis].distance + (parameters.outer[axis].in_patch ? parameters.patch_before : 0)),
+          after(parameters.outer[axis].distance + (parameters.outer[axis].in_patch ? parameters.patch_after : 0)) {}
+    int count() const { return before + after + 1; }
+    int before, after;
+};
+
+// Whether every weight is a plain exponential of a plain sum: not so with taps, another weighting, or maps.
+inline bool is_plain(const NlMeans& parameters, const NlMeansImages& images) {
+    return parameters.taps.empty() && parameters.weighting == Weighting::welsch && !images.mapped();
+}
+
+// One thread's scratch, and the work on one tile. `Channels` (of the image and of its guide) and `Patch` are 0 where they
+// are only known at run time; only then patches may reach over planes, and only if both are 0 may they have taps, and
+// weights be other than plain.
 template <class Arithmetic, int Channels, int Patch>
 class TileDenoiser {
     using Sample = typename Arithmetic::Sample;
@@ -275,6 +350,7 @@ class TileDenoiser {
     using Total = typename Arithmetic::Total;
     using Means = typename Arithmetic::Means;
     static constexpr int Lanes = Arithmetic::Lanes;
+    static constexpr bool kGeneral = Channels == 0 && Patch == 0 && Arithmetic::kWeighsPatches;
 
     static Vector load(const Sample* p) { return Arithmetic::load_samples(p); }
     static void store(Sample* p, Vector v) { std::memcpy(p, &v, sizeof v); }
@@ -282,75 +358,118 @@ class TileDenoiser {
 
 public:
     // For tiles of up to `rows` × `columns` pixels.
-    TileDenoiser(const NlMeans& parameters, int channels, int rows, int columns)
+    TileDenoiser(const NlMeans& parameters, const NlMeansImages& images, int rows, int columns)
         : arithmetic_(parameters),
           parameters_(parameters),
-          channels_(channels),
+          images_(images),
+          channels_(images.channels()),
+          guide_channels_(images.guide_channels()),
           patch_(parameters.patch_before + parameters.patch_after + 1),
+          planes_{{parameters, 0}, {parameters, 1}},
           tile_rows_(rows),
           tile_columns_(columns),
           before_(parameters.distance + parameters.patch_before),
           after_(parameters.distance + parameters.patch_after),
           source_stride_(round_up(before_ + columns + after_ + 2 * Lanes, Lanes)),
           source_rows_(before_ + rows + after_ + patch_),
+          plane_size_(source_rows_ * source_stride_),
           stride_(round_up(columns + parameters.distance + patch_ - 1, Lanes)),
           ring_rows_(round_up(parameters.distance + patch_, patch_)),
-          source_(size_t(channels * source_rows_ * source_stride_)),
+          image_planes_(images.guided() ? guide_channels_ * planes_[0].count() * planes_[1].count() : 0),
+          source_(size_t(image_planes_ + channels_ * planes_[0].count() * planes_[1].count()) * size_t(plane_size_)),
           weights_(size_t(kGroup * ring_rows_ * stride_)),
           suffixes_(size_t(kGroup * patch_ * stride_)),
           sums_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
           terms_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
-          totals_(size_t((channels + 1) * tile_rows_ * tile_columns_)) {
-        std::fill_n(source_.data(), channels * source_rows_ * source_stride_, Sample(0));
+          maps_(kGeneral ? size_t(2 * (rows + patch_) * stride_) : 0),
+          totals_(size_t((channels_ + 2) * tile_rows_ * tile_columns_)) {
+        const ptrdiff_t source_size =
+            (image_planes_ + channels_ * planes_[0].count() * planes_[1].count()) * plane_size_;
+        std::fill_n(source_.data(), source_size, Sample(0));
         std::fill_n(sums_.data(), (patch_ + 1) * stride_ + patch_ + Lanes, Sample(0));
+        find_terms();
+        own_offsets_ = groups_of_offsets(parameters.distance, one_sided() ? Offsets::all_but_centre : Offsets::half);
+        if (planes_[0].count() * planes_[1].count() > 1)
+            offsets_ = groups_of_offsets(parameters.distance, Offsets::all);
     }
 
-    void operator()(const Array& source, const Array& result, const Tile& tile,
-                    const std::vector<std::vector<Offset>>& groups) {
-        Arithmetic::visit_dtype(source.dtype, [&](auto type) {  //
-            copy_source(view<typename decltype(type)::type, 3>(source), tile);
-        });
+    void operator()(const Tile& tile) {
+        copy_planes(images_.image, image_planes_, tile);
+        if (images_.guided()) copy_planes(images_.guide, 0, tile);
+        if constexpr (kGeneral) copy_maps(tile);
         begin_totals(tile);
-        for (const std::vector<Offset>& group : groups) {
-            if (group.size() == kGroup)
-                visit_offsets<kGroup>(group.data(), tile);
-            else
-                visit_offsets<1>(group.data(), tile);
+        const auto& outer = parameters_.outer;
+        for (int a = -outer[0].distance; a <= outer[0].distance; ++a) {
+            for (int z = -outer[1].distance; z <= outer[1].distance; ++z) {
+                if (a == 0 && z == 0)
+                    visit_plane(a, z, own_offsets_, one_sided(), tile);
+                else if (takes_part(0, tile.plane[0] + a) && takes_part(1, tile.plane[1] + z))
+                    visit_plane(a, z, offsets_, true, tile);
+            }
         }
-        Arithmetic::visit_dtype(result.dtype, [&](auto type) {  //
-            write_result(view<typename decltype(type)::type, 3>(result), tile);
+        Arithmetic::visit_dtype(images_.result.dtype, [&](auto type) {  //
+            write_result(view<typename decltype(type)::type, 5>(images_.result), tile);
         });
     }
 
 private:
     int channels() const { return Channels ? Channels : channels_; }
+    int guide_channels() const { return Channels ? Channels : guide_channels_; }
     int patch() const { return Patch ? Patch : patch_; }
-
-    // The source at a pixel of the tile, which may lie outside by the margin.
-    Sample* source_at(int channel, ptrdiff_t row, ptrdiff_t column) {
-        return source_.data() + (channel * source_rows_ + before_ + row) * source_stride_ + before_ + column;
+    // Whether w(p, q) is not w(q, p).
+    bool one_sided() const { return images_.mapped(); }
+    bool takes_part(int axis, ptrdiff_t plane) const {
+        return !parameters_.outer[axis].truncated || (plane >= 0 && plane < images_.image.shape[axis]);
     }
+
+    // ---- the tile's memory -----------------------------------------------------------------------------------------
+
+    // A plane of the tile's own plane of the image (or of the guide); may lie outside the tile by the margin.
+    Sample* source_at(ptrdiff_t plane, ptrdiff_t row, ptrdiff_t column) {
+        return source_.data() + plane * plane_size_ + (before_ + row) * source_stride_ + before_ + column;
+    }
+    // The first channel of a plane beside the tile's own.
+    ptrdiff_t plane_at(int a, int z, int channels) const {
+        return ((a + planes_[0].before) * planes_[1].count() + z + planes_[1].before) * ptrdiff_t(channels);
+    }
+    ptrdiff_t guide_plane(int a, int z) const { return plane_at(a, z, guide_channels()); }
+    ptrdiff_t image_plane(int a, int z) const { return image_planes_ + plane_at(a, z, channels()); }
+
     Total* total_at(int channel, ptrdiff_t row) {
         return totals_.data() + (channel * tile_rows_ + row) * tile_columns_;
     }
     Total* weight_total_at(ptrdiff_t row) { return total_at(channels(), row); }
+    Total* largest_at(ptrdiff_t row) { return total_at(channels() + 1, row); }
+
+    void copy_planes(const Array& image, ptrdiff_t first, const Tile& tile) {
+        const int n = int(image.shape[4]);
+        Arithmetic::visit_dtype(image.dtype, [&](auto type) {
+            const auto from = view<typename decltype(type)::type, 5>(image);
+            for (int a = -planes_[0].before; a <= planes_[0].after; ++a) {
+                for (int z = -planes_[1].before; z <= planes_[1].after; ++z) {
+                    const ptrdiff_t outer0 = mirrored_index(tile.plane[0] + a, image.shape[0]);
+                    const ptrdiff_t outer1 = mirrored_index(tile.plane[1] + z, image.shape[1]);
+                    for (int channel = 0; channel < n; ++channel)
+                        copy_plane(from.at(outer0, outer1, 0, 0, channel), from, first + plane_at(a, z, n) + channel,
+                                   tile);
+                }
+            }
+        });
+    }
 
     template <class In>
-    void copy_source(const View<In, 3>& source, const Tile& tile) {
-        const ptrdiff_t width = source.shape[1];
+    void copy_plane(const In* image, const View<In, 5>& view, ptrdiff_t plane, const Tile& tile) {
+        const ptrdiff_t height = view.shape[2], width = view.shape[3], stride = view.stride[3];
         const ptrdiff_t left = tile.column - before_, right = tile.column + tile.columns + after_;
         const ptrdiff_t inner_left = std::max<ptrdiff_t>(left, 0), inner_right = std::min(right, width);
-        for (int channel = 0; channel < channels(); ++channel) {
-            for (ptrdiff_t y = -before_; y < tile.rows + after_; ++y) {
-                const In* from = source.at(mirrored_index(tile.row + y, source.shape[0]), 0, channel);
-                Sample* to = source_at(channel, y, 0) - tile.column;
-                for (ptrdiff_t x = left; x < inner_left; ++x)
-                    to[x] = Sample(load_float(from + mirrored_index(x, width) * source.stride[1]));
-                copy_samples(to + inner_left, from + inner_left * source.stride[1], inner_right - inner_left,
-                             source.stride[1]);
-                for (ptrdiff_t x = inner_right; x < right; ++x)
-                    to[x] = Sample(load_float(from + mirrored_index(x, width) * source.stride[1]));
-            }
+        for (ptrdiff_t y = -before_; y < tile.rows + after_; ++y) {
+            const In* from = image + mirrored_index(tile.row + y, height) * view.stride[2];
+            Sample* to = source_at(plane, y, 0) - tile.column;
+            for (ptrdiff_t x = left; x < inner_left; ++x)
+                to[x] = Sample(load_float(from + mirrored_index(x, width) * stride));
+            copy_samples(to + inner_left, from + inner_left * stride, inner_right - inner_left, stride);
+            for (ptrdiff_t x = inner_right; x < right; ++x)
+                to[x] = Sample(load_float(from + mirrored_index(x, width) * stride));
         }
     }
 
@@ -362,8 +481,40 @@ private:
         for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
     }
 
+    // The scale and the excess of each of the tile's pixels, in rows as those of one-sided weights.
+    float* scales_at(ptrdiff_t row, ptrdiff_t stride) { return maps_.data() + row * stride; }
+    float* excesses_at(ptrdiff_t row, ptrdiff_t stride) {
+        return scales_at(tile_rows_ + patch_, stride_) + row * stride;
+    }
+
+    void copy_maps(const Tile& tile) {
+        const ptrdiff_t count = (tile_rows_ + patch_) * stride_, stride = round_up(tile.columns + patch() - 1, Lanes);
+        std::fill_n(scales_at(0, stride), count, parameters_.scale);
+        std::fill_n(excesses_at(0, stride_), count, parameters_.excess);
+        for (int row = 0; row < tile.rows; ++row) {
+            float* const scales = scales_at(row, stride);
+            float* const excesses = excesses_at(row, stride);
+            for_each_of_map(images_.maps.h, tile, row,
+                            [&](int x, float h) { scales[x] = parameters_.scale / (h * h); });
+            for_each_of_map(images_.maps.sigma, tile, row,
+                            [&](int x, float sigma) { excesses[x] = parameters_.excess * sigma * sigma; });
+        }
+    }
+
+    template <class F>
+    void for_each_of_map(const Array& map, const Tile& tile, int row, F&& f) {
+        if (!map.data) return;
+        visit(map.dtype, [&](auto type) {
+            const auto values = view<typename decltype(type)::type, 4>(map);
+            for (int x = 0; x < tile.columns; ++x)
+                f(x, load_float(values.at(tile.plane[0], tile.plane[1] - parameters_.first_plane, tile.row + row,
+                                          tile.column + x)));
+        });
+    }
+
     void begin_totals(const Tile& tile) {
-        const Vector one = arithmetic_.weight_of_centre();
+        const Vector one = parameters_.centre < 0 ? arithmetic_.weight_of_centre() : Vector{};
+        const ptrdiff_t centre = image_plane(0, 0);
         for (int row = 0; row < tile.rows; ++row) {
             for (ptrdiff_t x = 0; x < tile_columns_; x += Lanes) {
                 Means weights{};
@@ -371,57 +522,109 @@ private:
                 weights.store_to(weight_total_at(row) + x);
                 for (int channel = 0; channel < channels(); ++channel) {
                     Means values{};
-                    values.add_products(one, load(source_at(channel, row, x)), Vector{}, Vector{});
+                    if (parameters_.centre < 0)
+                        values.add_products(one, load(source_at(centre + channel, row, x)), Vector{}, Vector{});
                     values.store_to(total_at(channel, row) + x);
                 }
             }
         }
+        if (parameters_.centre >= 0) std::fill_n(largest_at(0), tile_rows_ * tile_columns_, Total(0));
+    }
+
+    // ---- differences -----------------------------------------------------------------------------------------------
+
+    // A plane of the guide that patches cover, and its tap.
+    struct Term {
+        ptrdiff_t step;
+        float tap;
+    };
+
+    void find_terms() {
+        const int before = parameters_.patch_before, after = parameters_.patch_after;
+        const auto [in0, in1] = std::array{parameters_.outer[0].in_patch, parameters_.outer[1].in_patch};
+        const auto tap = [&](bool in_patch, int i) {
+            return in_patch && !parameters_.taps.empty() ? parameters_.taps[size_t(before + i)] : 1.0f;
+        };
+        for (int a = in0 ? -before : 0; a <= (in0 ? after : 0); ++a)
+            for (int z = in1 ? -before : 0; z <= (in1 ? after : 0); ++z)
+                for (int channel = 0; channel < guide_channels(); ++channel)
+                    patch_planes_.push_back(
+                        {(guide_plane(a, z) - guide_plane(0, 0) + channel) * plane_size_, tap(in0, a) * tap(in1, z)});
     }
 
     Vector squared_difference(const Sample* p, const Sample* q) const {
-        const ptrdiff_t plane = source_rows_ * source_stride_;
-        Vector sum = arithmetic_.squared(load(p) - load(q));
-        for (int channel = 1; channel < channels(); ++channel)
-            sum = add(sum, arithmetic_.squared(load(p + channel * plane) - load(q + channel * plane)));
-        return sum;
+        if constexpr (Channels != 0) {
+            Vector sum = arithmetic_.squared(load(p) - load(q));
+            for (int channel = 1; channel < Channels; ++channel)
+                sum = add(sum, arithmetic_.squared(load(p + channel * plane_size_) - load(q + channel * plane_size_)));
+            return sum;
+        } else {
+            Vector sum{};
+            for (const Term& term : patch_planes_)
+                sum = add(sum,
+                          Arithmetic::scaled(arithmetic_.squared(load(p + term.step) - load(q + term.step)), term.tap));
+            return sum;
+        }
     }
 
     // ---- weights ---------------------------------------------------------------------------------------------------
 
-    // Weights and sums of a group of offsets of one dy, P rows at a time. Weights are wanted for the tile's pixels and
-    // for those that reach it by an offset, up to dy rows above; they stay in a ring of rows until both have used them.
+    // What the offsets of one plane have in common.
+    struct Partner {
+        ptrdiff_t guide_step, image_step;  // from the tile's own plane to it
+        bool one_sided;                    // weights serve the tile's pixels alone, not their partners
+    };
+
+    void visit_plane(int a, int z, const std::vector<std::vector<Offset>>& groups, bool one_sided, const Tile& tile) {
+        const Partner partner{(guide_plane(a, z) - guide_plane(0, 0)) * plane_size_,
+                              (image_plane(a, z) - image_plane(0, 0)) * plane_size_, one_sided};
+        for (const std::vector<Offset>& group : groups) {
+            if (group.size() == kGroup)
+                visit_offsets<kGroup>(group.data(), partner, tile);
+            else
+                visit_offsets<1>(group.data(), partner, tile);
+        }
+    }
+
+    // Weights and sums of a group of offsets of one dy, P rows at a time. Weights are wanted for the tile's pixels and, if
+    // they serve partners too, for those that reach it by an offset, up to dy rows above; they stay in a ring of rows
+    // until both have used them.
     template <int Count>
-    void visit_offsets(const Offset* group, const Tile& tile) {
-        const int dy = group[0].dy;
-        const ptrdiff_t ring_rows = round_up(dy + patch(), patch());
+    void visit_offsets(const Offset* group, const Partner& partner, const Tile& tile) {
+        const int dy = group[0].dy, rows_above = partner.one_sided ? 0 : dy;
+        const ptrdiff_t ring_rows = round_up(rows_above + patch(), patch());
         Weights w[Count];
         for (int g = 0; g < Count; ++g) {
-            const int dx = group[g].dx, left = std::max(dx, 0);
+            const int dx = group[g].dx, left = partner.one_sided ? 0 : std::max(dx, 0);
+            const int margin = partner.one_sided ? 0 : std::abs(dx);
             w[g].left = left;
-            w[g].columns = tile.columns + std::abs(dx) + patch() - 1;
-            w[g].stride = round_up(w[g].columns, Lanes);
+            w[g].columns = tile.columns + margin;
+            w[g].stride = round_up(w[g].columns + patch() - 1, Lanes);
             w[g].ring = weights_.data() + g * ring_rows_ * stride_;
             w[g].suffixes = suffixes_.data() + g * patch() * stride_;
-            w[g].p = source_at(0, -dy - parameters_.patch_before, -left - parameters_.patch_before);
+            w[g].p =
+                source_at(guide_plane(0, 0), -rows_above - parameters_.patch_before, -left - parameters_.patch_before);
             w[g].step = dy * source_stride_ + dx;
+            w[g].dy = dy;
             w[g].dx = dx;
-            begin_suffixes(w[g].p, w[g].p + w[g].step, w[g].suffixes, w[g].stride);
+            begin_suffixes(w[g].p, w[g].p + w[g].step + partner.guide_step, w[g].suffixes, w[g].stride);
         }
         ptrdiff_t slot = 0;
-        for (int row = -dy; row < tile.rows; row += patch()) {
+        for (int row = -rows_above; row < tile.rows; row += patch()) {
             for (int g = 0; g < Count; ++g) {
                 w[g].p += patch() * source_stride_;
-                sum_over_rows(w[g].p, w[g].p + w[g].step, w[g].suffixes, w[g].stride);
                 Sample* const weights = w[g].ring + slot * w[g].stride;
-                if (parameters_.excess > 0)
-                    weights_of_sums<true>(weights, patch() * w[g].stride);
-                else
-                    weights_of_sums<false>(weights, patch() * w[g].stride);
+                find_weights(w[g], w[g].p + w[g].step + partner.guide_step, weights, row);
+                if (parameters_.truncated) drop_weights_outside(w[g], weights, row, tile);
             }
             for (int y = std::max(row, 0); y < std::min(row + patch(), tile.rows); ++y) {
                 const ptrdiff_t here_row = slot + y - row;
-                const ptrdiff_t there_row = here_row >= dy ? here_row - dy : here_row - dy + ring_rows;
-                accumulate<Count>(w, y, here_row, there_row, tile.columns);
+                if (partner.one_sided) {
+                    accumulate_one_sided<Count>(w, y, here_row, partner.image_step, tile.columns);
+                } else {
+                    const ptrdiff_t there_row = here_row >= dy ? here_row - dy : here_row - dy + ring_rows;
+                    accumulate<Count>(w, y, here_row, there_row, tile.columns);
+                }
             }
             slot += patch();
             if (slot == ring_rows) slot = 0;
@@ -429,20 +632,51 @@ private:
     }
 
     struct Weights {
-        ptrdiff_t left, columns, stride;
-        ptrdiff_t step;  // from a pixel of the source to its partner
-        int dx;
+        ptrdiff_t left;             // columns at the left of the tile's
+        ptrdiff_t columns, stride;  // of a row
+        ptrdiff_t step;             // from a pixel to its partner in the same plane
+        int dy, dx;
         Sample* ring;
         Sample* suffixes;
         const Sample* p;
     };
 
-    // suffixes[j] = sum of the squared differences of rows j .. P-1 of the group of rows that begins at p.
+    // Weights of P rows, from `row` of the tile on.
+    void find_weights(const Weights& w, const Sample* q, Sample* weights, int row) {
+        const ptrdiff_t count = patch() * w.stride;
+        if constexpr (kGeneral) {
+            if (parameters_.taps.empty())
+                sum_over_rows(w.p, q, w.suffixes, w.stride);
+            else
+                sum_over_rows_with_taps(w.p, q, w.suffixes, w.stride);
+            // With maps weights are one-sided, so that rows are of one length; without, any of its constants will do.
+            const ptrdiff_t first = images_.mapped() ? row : 0;
+            const float* const scales = scales_at(first, w.stride);
+            const float* const excesses = excesses_at(first, w.stride);
+            if (parameters_.weighting == Weighting::welsch)
+                weights_of_sums(weights, count,
+                                typename Arithmetic::template WeightByMaps<true>(arithmetic_, scales, excesses));
+            else
+                weights_of_sums(weights, count,
+                                typename Arithmetic::template WeightByMaps<false>(arithmetic_, scales, excesses));
+        } else {
+            sum_over_rows(w.p, q, w.suffixes, w.stride);
+            if (parameters_.excess > 0)
+                weights_of_sums(weights, count, typename Arithmetic::template Weight<true>(arithmetic_));
+            else
+                weights_of_sums(weights, count, typename Arithmetic::template Weight<false>(arithmetic_));
+        }
+    }
+
+    // suffixes[j] = sum of the squared differences of rows j .. P-1 of the group of rows that begins at p. With taps the
+    // differences themselves.
     void begin_suffixes(const Sample* p, const Sample* q, Sample* suffixes, ptrdiff_t columns) const {
+        const bool summed = !kGeneral || parameters_.taps.empty();
         for (ptrdiff_t x = 0; x < columns; x += Lanes) {
             Vector sum{};
             for (int j = patch() - 1; j >= 0; --j) {
-                sum = add(sum, squared_difference(p + j * source_stride_ + x, q + j * source_stride_ + x));
+                const Vector d = squared_difference(p + j * source_stride_ + x, q + j * source_stride_ + x);
+                sum = summed ? add(sum, d) : d;
                 store(suffixes + j * columns + x, sum);
             }
         }
@@ -477,10 +711,33 @@ private:
         if constexpr (Patch == 0) begin_suffixes(p, q, suffixes, columns);
     }
 
+    // sums[j] = taps times rows j .. P-1 of the group before, and 0 .. j-1 of this one.
+    void sum_over_rows_with_taps(const Sample* p, const Sample* q, Sample* differences, ptrdiff_t columns) {
+        Sample* const sums = sums_.data();
+        for (ptrdiff_t x = 0; x < columns; x += Lanes) {
+            for (int j = 0; j < patch(); ++j) {
+                Vector sum{};
+                for (int k = j; k < patch(); ++k)
+                    sum = add(sum,
+                              Arithmetic::scaled(load(differences + k * columns + x), parameters_.taps[size_t(k - j)]));
+                store(sums + j * columns + x, sum);
+            }
+        }
+        begin_suffixes(p, q, differences, columns);
+        for (ptrdiff_t x = 0; x < columns; x += Lanes) {
+            for (int j = 1; j < patch(); ++j) {
+                Vector sum = load(sums + j * columns + x);
+                for (int k = 0; k < j; ++k)
+                    sum = add(sum, Arithmetic::scaled(load(differences + k * columns + x),
+                                                      parameters_.taps[size_t(patch() - j + k)]));
+                store(sums + j * columns + x, sum);
+            }
+        }
+    }
+
     // weights[x] = weight of the sum of P neighbours from x on; rows follow each other without a gap.
-    template <bool Excess>
-    void weights_of_sums(Sample* weights, ptrdiff_t count) {
-        const typename Arithmetic::template Weight<Excess> weight(arithmetic_);
+    template <class Weight>
+    void weights_of_sums(Sample* weights, ptrdiff_t count, const Weight& weight) {
         Sample* const sums = sums_.data();
         Sample* const terms = terms_.data();
         if constexpr (Patch == 6 || Patch == 7) {
@@ -489,21 +746,45 @@ private:
             for (ptrdiff_t x = 0; x < count; x += Lanes) {
                 Vector sum = add(load(terms + x), load(terms + x + 3));
                 if constexpr (Patch == 7) sum = add(sum, load(sums + x + 6));
-                store(weights + x, weight(sum));
+                store(weights + x, weight(sum, x));
             }
-        } else {
-            std::fill_n(terms, count, Sample(0));
-            ptrdiff_t done = 0;
-            for (int width = 1; width <= patch(); width *= 2) {  // sums[x] is the sum of `width` neighbours
-                if (patch() & width) {
-                    for (ptrdiff_t x = 0; x < count; x += Lanes)
-                        store(terms + x, add(load(terms + x), load(sums + x + done)));
-                    done += width;
-                }
+            return;
+        }
+        if (kGeneral && !parameters_.taps.empty()) {
+            for (ptrdiff_t x = 0; x < count; x += Lanes) {
+                Vector sum{};
+                for (int k = 0; k < patch(); ++k)
+                    sum = add(sum, Arithmetic::scaled(load(sums + x + k), parameters_.taps[size_t(k)]));
+                store(weights + x, weight(sum, x));
+            }
+            return;
+        }
+        std::fill_n(terms, count, Sample(0));
+        ptrdiff_t done = 0;
+        for (int width = 1; width <= patch(); width *= 2) {  // sums[x] is the sum of `width` neighbours
+            if (patch() & width) {
                 for (ptrdiff_t x = 0; x < count; x += Lanes)
-                    store(sums + x, add(load(sums + x), load(sums + x + width)));
+                    store(terms + x, add(load(terms + x), load(sums + x + done)));
+                done += width;
             }
-            for (ptrdiff_t x = 0; x < count; x += Lanes) store(weights + x, weight(load(terms + x)));
+            for (ptrdiff_t x = 0; x < count; x += Lanes) store(sums + x, add(load(sums + x), load(sums + x + width)));
+        }
+        for (ptrdiff_t x = 0; x < count; x += Lanes) store(weights + x, weight(load(terms + x), x));
+    }
+
+    // Weights of P rows become 0 where a pixel or its partner is outside the image.
+    void drop_weights_outside(const Weights& w, Sample* weights, int row, const Tile& tile) const {
+        const ptrdiff_t height = images_.image.shape[2], width = images_.image.shape[3];
+        const ptrdiff_t first_column = tile.column - w.left;  // of a row of weights
+        const auto within = [&](ptrdiff_t column) {
+            return std::clamp<ptrdiff_t>(column - first_column, 0, w.columns);
+        };
+        const ptrdiff_t begin = within(std::max(0, -w.dx)), end = std::max(begin, within(width - std::max(0, w.dx)));
+        for (int j = 0; j < patch(); ++j, weights += w.stride) {
+            const ptrdiff_t y = tile.row + row + j;
+            const bool inside = std::min(y, y + w.dy) >= 0 && std::max(y, y + w.dy) < height;
+            std::fill(weights, weights + (inside ? begin : w.columns), Sample(0));
+            std::fill(weights + (inside ? end : w.columns), weights + w.columns, Sample(0));
         }
     }
 
@@ -515,10 +796,14 @@ private:
         for (int g = 0; g < Count; ++g) {
             here[g] = w[g].ring + here_row * w[g].stride + w[g].left;
             there[g] = w[g].ring + there_row * w[g].stride + w[g].left - w[g].dx;
+            if constexpr (Arithmetic::kWeighsPatches) {
+                keep_largest(here[g], row, columns);
+                keep_largest(there[g], row, columns);
+            }
         }
         Total* const weight_total = weight_total_at(row);
         for (int channel = 0; channel < channels(); ++channel) {
-            const Sample* const pixel = source_at(channel, row, 0);
+            const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0);
             Total* const value_total = total_at(channel, row);
             for (int g = 0; g < Count; ++g) {
                 after[g] = pixel + w[g].step;
@@ -539,32 +824,89 @@ private:
         }
     }
 
+    // Pairs of offsets of one pixel take the places of a pixel's two partners.
+    template <int Count>
+    void accumulate_one_sided(const Weights* w, int row, ptrdiff_t here_row, ptrdiff_t image_step, ptrdiff_t columns) {
+        const Sample* here[Count];
+        for (int g = 0; g < Count; ++g) {
+            here[g] = w[g].ring + here_row * w[g].stride;
+            if constexpr (Arithmetic::kWeighsPatches) keep_largest(here[g], row, columns);
+        }
+        Total* const weight_total = weight_total_at(row);
+        for (int channel = 0; channel < channels(); ++channel) {
+            const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0) + image_step;
+            Total* const value_total = total_at(channel, row);
+            for (ptrdiff_t x = 0; x < columns; x += Lanes) {
+                Means values, weights;
+                values.load_from(value_total + x);
+                weights.load_from(weight_total + x);
+                for (int g = 0; g < Count; g += 2) {
+                    const Vector first = load(here[g] + x), second = g + 1 < Count ? load(here[g + 1] + x) : Vector{};
+                    values.add_products(first, load(pixel + w[g].step + x), second,
+                                        g + 1 < Count ? load(pixel + w[g + 1].step + x) : Vector{});
+                    weights.add_weights(first, second);
+                }
+                values.store_to(value_total + x);
+                if (channel == 0) weights.store_to(weight_total + x);
+            }
+        }
+    }
+
+    void keep_largest(const Sample* weights, int row, ptrdiff_t columns) {
+        if (parameters_.centre < 0) return;
+        Total* const largest = largest_at(row);
+        for (ptrdiff_t x = 0; x < columns; ++x) largest[x] = std::max<Total>(largest[x], weights[x]);
+    }
+
+    // The pixel itself, where its weight depends on the others'. Where those are all 0 it stays as it is.
+    void add_centre(const Tile& tile) {
+        for (int row = 0; row < tile.rows; ++row) {
+            for (int x = 0; x < tile.columns; ++x) {
+                const Total weight =
+                    std::max<Total>(Total(parameters_.centre) * largest_at(row)[x], std::numeric_limits<Total>::min());
+                weight_total_at(row)[x] += weight;
+                for (int channel = 0; channel < channels(); ++channel)
+                    total_at(channel, row)[x] += weight * *source_at(image_plane(0, 0) + channel, row, x);
+            }
+        }
+    }
+
     template <class Out>
-    void write_result(const View<Out, 3>& result, const Tile& tile) {
+    void write_result(const View<Out, 5>& result, const Tile& tile) {
+        if constexpr (Arithmetic::kWeighsPatches)
+            if (parameters_.centre >= 0) add_centre(tile);
         float means[kTileColumns<Sample>];
         for (int channel = 0; channel < channels(); ++channel) {
             for (int row = 0; row < tile.rows; ++row) {
                 for (ptrdiff_t x = 0; x < tile.columns; x += Lanes)
                     Arithmetic::divide(total_at(channel, row) + x, weight_total_at(row) + x, parameters_.gain,
                                        means + x);
-                store_row(result.at(tile.row + row, tile.column, channel), means, tile.columns, result.stride[1]);
+                Out* const to = result.at(tile.plane[0], tile.plane[1] - parameters_.first_plane, tile.row + row,
+                                          tile.column, channel);
+                store_row(to, means, tile.columns, result.stride[3]);
             }
         }
     }
 
     const Arithmetic arithmetic_;
-    const NlMeans parameters_;
-    const int channels_, patch_;
+    const NlMeans& parameters_;
+    const NlMeansImages& images_;
+    const int channels_, guide_channels_, patch_;
+    const OuterPlanes planes_[2];
     const ptrdiff_t tile_rows_, tile_columns_;
     const ptrdiff_t before_, after_;  // the margin of the source's copy
-    const ptrdiff_t source_stride_, source_rows_;
+    const ptrdiff_t source_stride_, source_rows_, plane_size_;
     const ptrdiff_t stride_, ring_rows_;  // the largest of weights and sums
-    Scratch<Sample> source_;              // (channels, source_rows_, source_stride_)
-    Scratch<Sample> weights_;             // (kGroup, ring_rows_, stride_)
-    Scratch<Sample> suffixes_;            // (kGroup, patch_, stride_)
-    Scratch<Sample> sums_;                // (patch_, stride_) and what a shifted load may read beyond
-    Scratch<Sample> terms_;               // (patch_, stride_)
-    Scratch<Total> totals_;               // (channels + 1, tile_rows_, tile_columns_): weighted sums, sums of weights
+    const ptrdiff_t image_planes_;  // where the planes of the image begin: behind those of the guide, if there is one
+    Scratch<Sample> source_;        // (planes, source_rows_, source_stride_)
+    Scratch<Sample> weights_;       // (kGroup, ring_rows_, stride_)
+    Scratch<Sample> suffixes_;      // (kGroup, patch_, stride_)
+    Scratch<Sample> sums_;          // (patch_, stride_) and what a shifted load may read beyond
+    Scratch<Sample> terms_;         // (patch_, stride_)
+    Scratch<float> maps_;           // (2, tile_rows_ + patch_, stride_): scales and excesses
+    Scratch<Total> totals_;         // (channels + 2, tile_rows_, tile_columns_): sums, sums of weights, largest weights
+    std::vector<Term> patch_planes_;
+    std::vector<std::vector<Offset>> own_offsets_, offsets_;  // of a pixel's own plane, and of others
 };
 
 // The size of equal tiles that cover n pixels, at most `largest` each.
@@ -573,50 +915,71 @@ inline int tile_size(ptrdiff_t n, int largest) {
     return int(std::min<ptrdiff_t>(largest, round_up(divide_up(n, count), 16)));
 }
 
+// A tile that keeps many planes is smaller.
+template <class Sample>
+std::array<int, 2> largest_tile(const NlMeans& parameters, const NlMeansImages& images) {
+    std::array<int, 2> size{kTileRows, kTileColumns<Sample>};
+    const ptrdiff_t planes = ptrdiff_t(OuterPlanes(parameters, 0).count()) * OuterPlanes(parameters, 1).count() *
+                             (images.channels() + (images.guided() ? images.guide_channels() : 0));
+    const int margin = 2 * parameters.distance + parameters.patch_before + parameters.patch_after;
+    const auto bytes = [&] { return planes * (size[0] + margin) * (size[1] + margin) * ptrdiff_t(sizeof(Sample)); };
+    for (int axis = 0; bytes() > kTileBytes && std::max(size[0], size[1]) > 32; axis = 1 - axis)
+        if (size[axis] > 32) size[axis] /= 2;
+    return size;
+}
+
 template <class Arithmetic, int Channels, int Patch>
-void denoise_tiles(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
-    const ptrdiff_t height = source.shape[0], width = source.shape[1];
-    const int tile_rows = tile_size(height, kTileRows);
-    const int tile_columns = tile_size(width, kTileColumns<typename Arithmetic::Sample>);
-    const ptrdiff_t across = divide_up(width, tile_columns);
-    const ptrdiff_t down = divide_up(height, tile_rows);
-    const auto groups = half_of_offsets(parameters.distance);
+void denoise_tiles(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+    const Array& result = images.result;
+    const ptrdiff_t height = result.shape[2], width = result.shape[3];
+    const auto [largest_rows, largest_columns] = largest_tile<typename Arithmetic::Sample>(parameters, images);
+    const int tile_rows = tile_size(height, largest_rows), tile_columns = tile_size(width, largest_columns);
+    const ptrdiff_t down = divide_up(height, tile_rows), across = divide_up(width, tile_columns);
     using Denoiser = TileDenoiser<Arithmetic, Channels, Patch>;
     parallel_for(
-        across * down, threads, [&] { return Denoiser(parameters, int(source.shape[2]), tile_rows, tile_columns); },
+        result.shape[0] * result.shape[1] * down * across, threads,
+        [&] { return Denoiser(parameters, images, tile_rows, tile_columns); },
         [&](ptrdiff_t i, Denoiser& denoise) {
-            const ptrdiff_t row = i / across * tile_rows, column = i % across * tile_columns;
-            denoise(source, result,
-                    Tile{row, column, int(std::min<ptrdiff_t>(tile_rows, height - row)),
-                         int(std::min<ptrdiff_t>(tile_columns, width - column))},
-                    groups);
+            const ptrdiff_t plane = i / (down * across), row = i / across % down * tile_rows;
+            const ptrdiff_t column = i % across * tile_columns;
+            denoise(Tile{{plane / result.shape[1], parameters.first_plane + plane % result.shape[1]},
+                         row,
+                         column,
+                         int(std::min<ptrdiff_t>(tile_rows, height - row)),
+                         int(std::min<ptrdiff_t>(tile_columns, width - column))});
         });
 }
 
 template <class Arithmetic, int Channels>
-void denoise_channels(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
+void denoise_channels(const NlMeansImages& images, const NlMeans& parameters, int threads) {
     switch (parameters.patch_before + parameters.patch_after + 1) {
-        case 6: return denoise_tiles<Arithmetic, Channels, 6>(source, result, parameters, threads);
-        case 7: return denoise_tiles<Arithmetic, Channels, 7>(source, result, parameters, threads);
-        default: return denoise_tiles<Arithmetic, Channels, 0>(source, result, parameters, threads);
+        case 6: return denoise_tiles<Arithmetic, Channels, 6>(images, parameters, threads);
+        case 7: return denoise_tiles<Arithmetic, Channels, 7>(images, parameters, threads);
+        default: return denoise_tiles<Arithmetic, Channels, 0>(images, parameters, threads);
     }
 }
 
 template <class Arithmetic>
-void denoise(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
-    switch (source.shape[2]) {
-        case 1: return denoise_channels<Arithmetic, 1>(source, result, parameters, threads);
-        case 3: return denoise_channels<Arithmetic, 3>(source, result, parameters, threads);
-        default: return denoise_channels<Arithmetic, 0>(source, result, parameters, threads);
+void denoise(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+    const bool one_plane = !parameters.outer[0].in_patch && !parameters.outer[1].in_patch;
+    const int channels = one_plane && images.guide_channels() == images.channels() ? images.channels() : 0;
+    switch (channels) {
+        case 1: return denoise_channels<Arithmetic, 1>(images, parameters, threads);
+        case 3: return denoise_channels<Arithmetic, 3>(images, parameters, threads);
+        default: return denoise_channels<Arithmetic, 0>(images, parameters, threads);
     }
 }
 
-inline void denoise_nl_means(const Array& source, const Array& result, const NlMeans& parameters, int threads) {
+inline void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
+                             const NlMeans& parameters, int threads) {
+    const NlMeansImages images{image, guide, maps, result};
+    if (!is_plain(parameters, images)) return denoise_tiles<FloatArithmetic, 0, 0>(images, parameters, threads);
 #if FASTIMG_LEVEL >= 3
-    if (source.dtype == DType::u8 && result.dtype == DType::u8 && ShortArithmetic::serves(parameters, source.shape[2]))
-        return denoise<ShortArithmetic>(source, result, parameters, threads);
+    if (image.dtype == DType::u8 && guide.dtype == DType::u8 && result.dtype == DType::u8 &&
+        ShortArithmetic::serves(parameters, guide.shape[4]))
+        return denoise<ShortArithmetic>(images, parameters, threads);
 #endif
-    denoise<FloatArithmetic>(source, result, parameters, threads);
+    denoise<FloatArithmetic>(images, parameters, threads);
 }
 
 }  // namespace fastimg::FASTIMG_TARGET

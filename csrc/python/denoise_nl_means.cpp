@@ -2,21 +2,62 @@
 
 #include "arrays.hpp"
 
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <tuple>
+
 namespace fastimg {
+
+namespace {
+
+Weighting weighting_of(const std::string& name) {
+    if (name == "welsch") return Weighting::welsch;
+    if (name == "epanechnikov") return Weighting::epanechnikov;
+    if (name == "bisquare") return Weighting::bisquare;
+    if (name == "modified_bisquare") return Weighting::modified_bisquare;
+    throw py::value_error("fastimg: unknown weighting " + name);
+}
+
+Array map_of(const std::optional<py::array>& map) { return map ? readable(*map) : Array{}; }
+
+}  // namespace
 
 void bind_denoise_nl_means(py::module_& m) {
     m.def(
         "denoise_nl_means",
-        [](const py::array& image, py::array& result, int patch_before, int patch_after, int patch_distance,
-           float scale, float excess, float cutoff, float gain, int threads) {
+        [](const py::array& image, const std::optional<py::array>& guide, const std::optional<py::array>& h,
+           const std::optional<py::array>& sigma, py::array& result, int patch_before, int patch_after,
+           std::vector<float> patch_taps, int patch_distance, bool truncated,
+           const std::array<std::tuple<bool, int, bool>, 2>& outer, ptrdiff_t first_plane, const std::string& weighting,
+           float scale, float excess, float cutoff, float centre, float gain, int threads) {
             const Array from = readable(image), to = writable(result);
-            const NlMeans parameters{patch_before, patch_after, patch_distance, scale, excess, cutoff, gain};
+            const Array compared = guide ? readable(*guide) : from;
+            const NlMeansMaps maps{map_of(h), map_of(sigma)};
+            NlMeans parameters{patch_before,
+                               patch_after,
+                               std::move(patch_taps),
+                               patch_distance,
+                               truncated,
+                               {},
+                               first_plane,
+                               weighting_of(weighting),
+                               scale,
+                               excess,
+                               cutoff,
+                               centre,
+                               gain};
+            for (size_t axis = 0; axis < 2; ++axis)
+                std::tie(parameters.outer[axis].in_patch, parameters.outer[axis].distance,
+                         parameters.outer[axis].truncated) = outer[axis];
             py::gil_scoped_release nogil;
-            denoise_nl_means(from, to, parameters, threads);
+            denoise_nl_means(from, guide ? compared : from, maps, to, parameters, threads);
         },
-        py::arg("image"), py::arg("result"), py::kw_only(), py::arg("patch_before"), py::arg("patch_after"),
-        py::arg("patch_distance"), py::arg("scale"), py::arg("excess"), py::arg("cutoff"), py::arg("gain"),
-        py::arg("threads"));
+        py::arg("image"), py::arg("guide"), py::arg("h"), py::arg("sigma"), py::arg("result"), py::kw_only(),
+        py::arg("patch_before"), py::arg("patch_after"), py::arg("patch_taps"), py::arg("patch_distance"),
+        py::arg("truncated"), py::arg("outer"), py::arg("first_plane"), py::arg("weighting"), py::arg("scale"),
+        py::arg("excess"), py::arg("cutoff"), py::arg("centre"), py::arg("gain"), py::arg("threads"));
 }
 
 }  // namespace fastimg

@@ -1,18 +1,21 @@
-"""Non-local means, as ``skimage.restoration.denoise_nl_means(..., fast_mode=True)`` computes it.
+"""Non-local means, as ``skimage.restoration.denoise_nl_means`` computes it, and more.
 
 For every pixel p and every offset t with |t|_inf <= patch_distance
 
-    d(p, t) = max(0, sum over the patch, over the channels, of (x[q] - x[q + t])^2 - 2 sigma^2)
-              / (channels * h^2 * s^ndim)
+    d(p, t) = max(0, sum over the patch, over the channels, of taps[o] ((g[p + o] - g[p + o + t])^2 - 2 sigma[p]^2))
+              / (channels * h[p]^2 * divisor)
     w(p, t) = exp(-d) where d <= 5, else 0
 
-and the result is the mean of x[p + t] with weights w(p, t), the centre t = 0 an offset like all others. Two
-details of that implementation stand:
+and the result is the mean of x[p + t] with weights w(p, t), the centre t = 0 an offset like all others; g is the guide,
+or x itself. With fast_mode
 
-- the patch of nominal width s (odd; an even patch_size is taken one larger) covers q = p - s//2 + 1 to
-  p + s//2 along each axis, s - 1 samples, one fewer on the low side; the divisor is s^ndim nevertheless;
-- outside the image stands its mirror image without the border sample (``numpy.pad(mode="reflect")``), for
-  patches and for the search alike.
+- the patch of nominal width s (odd; an even patch_size is taken one larger) covers offsets -s//2 + 1 to s//2 along each
+  axis, s - 1 samples, one fewer on the low side; taps are 1 and the divisor is s^ndim nevertheless;
+- outside the image stands its mirror image without the border sample (``numpy.pad(mode="reflect")``), for patches and for
+  the search alike.
+
+Without it the patch covers offsets -s//2 to s//2, taps are a Gaussian of standard deviation (s - 1)/4 that sums to 1, the
+divisor is 1, and the search ends at the image's borders.
 
 scikit-image replaces exp by an approximation that is a few per cent off; here it is exact, and `exp` lets a
 test put the approximation in its place.
@@ -25,29 +28,77 @@ import numpy as np
 CUTOFF = 5.0
 
 
-def denoise_nl_means(image, patch_size=7, patch_distance=11, h=0.1, sigma=0.0, channel_axis=None, exp=np.exp):
-    """Denoise a float64 image of any number of spatial axes."""
-    image = np.asarray(image, np.float64)
-    x = image[..., np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
-    shape, channels = x.shape[:-1], x.shape[-1]
+def denoise_nl_means(
+    image,
+    patch_size=7,
+    patch_distance=11,
+    h=0.1,
+    fast_mode=True,
+    sigma=0.0,
+    *,
+    channel_axis=None,
+    exp=np.exp,
+    guide=None,
+    weighting="welsch",
+    center_weight=None,
+    temporal_distance=None,
+):
+    """Denoise a float64 image of any number of spatial axes, or, with a temporal distance, a sequence."""
+    x = with_channels_last(image, channel_axis)
+    g = x if guide is None else with_channels_last(guide, channel_axis if np.ndim(guide) == np.ndim(image) else None)
+    shape, channels = x.shape[:-1], g.shape[-1]
     width = patch_size + 1 - patch_size % 2
     half = width // 2
-    margin = half + patch_distance
-    padded = np.pad(x, [(margin, margin)] * len(shape) + [(0, 0)], mode="reflect")
+    patch, reach = [half] * len(shape), [patch_distance] * len(shape)
+    if temporal_distance is not None:
+        patch[0], reach[0] = 0, temporal_distance
+    margins = [a + b for a, b in zip(patch, reach, strict=True)]
+    padded_x, padded_g = (np.pad(a, [(m, m) for m in margins] + [(0, 0)], mode="reflect") for a in (x, g))
 
-    def shifted(offset):
-        return padded[tuple(slice(margin + o, margin + o + n) for o, n in zip(offset, shape, strict=True))]
+    def shifted(padded, offset):
+        return padded[tuple(slice(m + o, m + o + n) for m, o, n in zip(margins, offset, shape, strict=True))]
 
-    patch = list(itertools.product(range(-half + 1, half + 1), repeat=len(shape)))
-    total, weights = np.zeros_like(x), np.zeros(shape)
-    for t in itertools.product(range(-patch_distance, patch_distance + 1), repeat=len(shape)):
+    low = [-r + (fast_mode and r > 0) for r in patch]
+    offsets_of_patch = list(itertools.product(*(range(a, b + 1) for a, b in zip(low, patch, strict=True))))
+    if fast_mode:
+        taps, divisor = np.ones(len(offsets_of_patch)), width ** sum(r > 0 for r in patch)
+    else:
+        taps = np.exp(-(np.array(offsets_of_patch) ** 2).sum(axis=1) / (2 * ((width - 1) / 4) ** 2))
+        taps, divisor = taps / taps.sum(), 1
+
+    total, weights, largest = np.zeros_like(x), np.zeros(shape), np.zeros(shape)
+    for t in itertools.product(*(range(-r, r + 1) for r in reach)):
+        if not any(t) and center_weight is not None:
+            continue
         distance = np.zeros(shape)
-        for q in patch:
-            q_plus_t = tuple(a + b for a, b in zip(q, t, strict=True))
-            distance += ((shifted(q) - shifted(q_plus_t)) ** 2 - 2 * sigma**2).sum(axis=-1)
-        distance = np.maximum(distance, 0) / (channels * h**2 * width ** len(shape))
-        weight = np.where(distance <= CUTOFF, exp(-distance), 0.0)
+        for tap, o in zip(taps, offsets_of_patch, strict=True):
+            partner = tuple(a + b for a, b in zip(o, t, strict=True))
+            squares = ((shifted(padded_g, o) - shifted(padded_g, partner)) ** 2).sum(axis=-1)
+            distance += tap * (squares - 2 * channels * np.asarray(sigma) ** 2)
+        distance = np.maximum(distance, 0) / (channels * np.asarray(h) ** 2 * divisor)
+        if weighting == "welsch":
+            weight = np.where(distance <= CUTOFF, exp(-distance), 0.0)
+        else:
+            power = {"epanechnikov": 1, "bisquare": 2, "modified_bisquare": 8}[weighting]
+            weight = np.maximum(0, 1 - distance) ** power
+        for axis in range(len(shape)):  # along which the search ends at the borders
+            if not fast_mode or (axis == 0 and temporal_distance is not None):
+                position = np.arange(shape[axis]) + t[axis]
+                inside = (position >= 0) & (position < shape[axis])
+                weight = weight * np.expand_dims(inside, [a for a in range(len(shape)) if a != axis])
         weights += weight
-        total += weight[..., np.newaxis] * shifted(t)
+        largest = np.maximum(largest, weight)
+        total += weight[..., np.newaxis] * shifted(padded_x, t)
+    if center_weight is not None:
+        centre = np.maximum(center_weight * largest, 1e-30)
+        weights += centre
+        total += centre[..., np.newaxis] * x
     result = total / weights[..., np.newaxis]
     return result[..., 0] if channel_axis is None else np.moveaxis(result, -1, channel_axis)
+
+
+def with_channels_last(image, channel_axis):
+    image = np.asarray(image, np.float64)
+    if channel_axis is None:
+        return image[..., np.newaxis]
+    return np.moveaxis(image, channel_axis, -1)
