@@ -37,14 +37,23 @@ def as_opencv(image: np.ndarray, out: np.ndarray, threads: int) -> np.ndarray:
     channels = 1 if image.ndim == 2 else image.shape[2]
     norm = channels * STRENGTH**2 * PATCH**2
     cpu.denoise_nl_means(
-        image.reshape(*image.shape[:2], channels),
-        out.reshape(*image.shape[:2], channels),
+        image.reshape(1, 1, *image.shape[:2], channels),
+        None,
+        None,
+        None,
+        out.reshape(1, 1, *image.shape[:2], channels),
         patch_before=PATCH // 2,
         patch_after=PATCH // 2,
+        patch_taps=[],
         patch_distance=DISTANCE,
+        truncated=False,
+        outer=[(False, 0, False)] * 2,
+        first_plane=0,
+        weighting="welsch",
         scale=1 / norm,
         excess=0.0,
         cutoff=math.log(1000) * norm,
+        centre=-1.0,
         gain=1.0,
         threads=threads,
     )

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
+
 import numpy as np
 import pytest
-from reference.denoise_nl_means import denoise_nl_means as reference
+from reference.denoise_nl_means import denoise_nl_means as slow_reference
 from tolerances import assert_close
 
 from fastimg.restoration import denoise_nl_means, denoise_nl_means_sequence, denoise_nl_means_stream, estimate_sigma
+
+
+def reference(*arguments, **options):
+    """What every instruction set is compared with, computed once."""
+    return computed_once(pickle.dumps((arguments, options)))
+
+
+@functools.cache
+def computed_once(pickled: bytes):
+    arguments, options = pickle.loads(pickled)
+    return slow_reference(*arguments, **options)
+
 
 SMALL = dict(patch_size=5, patch_distance=3, h=0.4)
 SHAPES = {
     "image": ((23, 37), None),
     "colours": ((17, 25, 3), -1),
     "two channels": ((17, 25, 2), -1),
-    "volume": ((6, 9, 11), None),
-    "volume of colours": ((5, 8, 3, 9), 2),
+    "volume": ((5, 7, 9), None),
+    "volume of colours": ((4, 6, 2, 7), 2),
 }
 
 

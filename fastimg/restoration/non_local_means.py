@@ -69,8 +69,8 @@ def denoise_nl_means(
         What a distance d, divided by h squared, weighs: ``exp(-d)``, 0 beyond 5; or ``max(0, 1 - d)`` to the power 1, 2
         or 8.
     center_weight : float, optional
-        The weight of the pixel itself, as a multiple of the largest of the others, at least 0. None: it weighs 1, as all
-        whose patches are equal. A pixel that nothing else resembles stays as it is.
+        The weight of the pixel itself, as a multiple of the largest of the others, at least 0. None: it weighs 1, as
+        every pixel does whose patch is the same. A pixel that nothing else resembles stays as it is.
     preserve_range : bool, optional
         For integer images. False: they are taken as numbers in [0, 1] and the result is float32 in [0, 1]. True:
         values, `h`, `sigma` and the result keep the image's own range and dtype. Floating images always keep theirs.
@@ -102,10 +102,10 @@ def denoise_nl_means(
     volumes may have channels, and images four axes.
 
     Arithmetic is in float32; from uint8 to uint8 it may be in 16 bits, of which the result is off by a level at most,
-    but for single pixels that hardly any other resembles. The cost is O(n patch_distance^axes); independent of
-    `patch_size` along the last two axes in fast mode, and proportional to it along each other axis, and without. Beside
-    the result, each thread uses some 500 kB of scratch at the default parameters and one channel, 250 kB for each further
-    one, some 2 MB for a volume, whatever the image's size.
+    but for single pixels that hardly any other resembles. The cost is O(n patch_distance^axes): in fast mode independent
+    of `patch_size` along the last two axes and proportional to it along others, else proportional to it along each.
+    Beside the result, each thread uses some 500 kB of scratch at the default parameters and one channel, 250 kB for each
+    further one, some 2 MB for a volume, whatever the image's size.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.
@@ -175,7 +175,7 @@ def denoise_nl_means_sequence(
     frames : (T, M, N) or, with `channel_axis`, (T, M, N, C) array of uint8, uint16, float16, float32 or float64
         Any strides; the first axis is time.
     patch_size, patch_distance, h, fast_mode, sigma, guide, weighting, center_weight, preserve_range, out, threads
-        As those of `denoise_nl_means`. Arrays `h` and `sigma` are (T, M, N); an estimated sigma is the mean of the frames'.
+        As those of `denoise_nl_means`. Arrays `h` and `sigma` are (T, M, N); sigma is estimated as the frames' mean.
     temporal_distance : int, optional
         So many frames before and after take part, from 0 to 64; fewer at the ends of the sequence.
     channel_axis : int, optional
@@ -196,8 +196,8 @@ def denoise_nl_means_sequence(
 
     Notes
     -----
-    O(n (2 temporal_distance + 1) patch_distance²). As OpenCV's ``fastNlMeansDenoisingMulti`` for every frame, those at the
-    ends included.
+    O(n (2 temporal_distance + 1) patch_distance²). As OpenCV's ``fastNlMeansDenoisingMulti`` for every frame, those at
+    the ends included.
 
     References
     ----------

@@ -9,13 +9,13 @@ For every pixel p and every offset t with |t|_inf <= patch_distance
 and the result is the mean of x[p + t] with weights w(p, t), the centre t = 0 an offset like all others; g is the guide,
 or x itself. With fast_mode
 
-- the patch of nominal width s (odd; an even patch_size is taken one larger) covers offsets -s//2 + 1 to s//2 along each
-  axis, s - 1 samples, one fewer on the low side; taps are 1 and the divisor is s^ndim nevertheless;
-- outside the image stands its mirror image without the border sample (``numpy.pad(mode="reflect")``), for patches and for
-  the search alike.
+- the patch of nominal width s (odd; an even patch_size is taken one larger) covers offsets -s//2 + 1 to s//2 along
+  each axis, s - 1 samples, one fewer on the low side; taps are 1 and the divisor is s^ndim nevertheless;
+- outside the image stands its mirror image without the border sample (``numpy.pad(mode="reflect")``), for patches and
+  for the search alike.
 
-Without it the patch covers offsets -s//2 to s//2, taps are a Gaussian of standard deviation (s - 1)/4 that sums to 1, the
-divisor is 1, and the search ends at the image's borders.
+Without it the patch covers offsets -s//2 to s//2, taps are a Gaussian of standard deviation (s - 1)/4 that sums to 1,
+the divisor is 1, and the search ends at the image's borders.
 
 scikit-image replaces exp by an approximation that is a few per cent off; here it is exact, and `exp` lets a
 test put the approximation in its place.
