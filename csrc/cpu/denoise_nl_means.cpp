@@ -18,4 +18,9 @@ void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps&
     FASTIMG_DISPATCH(denoise_nl_means, image, guide, maps, result, parameters, threads);
 }
 
+void denoise_nl_means_by_table(const Array& image, const Array& guide, const Array& result, const NlMeans& parameters,
+                               const WeightTable& table, int threads) {
+    FASTIMG_DISPATCH(denoise_nl_means_by_table, image, guide, result, parameters, table, threads);
+}
+
 }  // namespace fastimg

@@ -54,4 +54,17 @@ struct NlMeansMaps {
 void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
                       const NlMeans& parameters, int threads);
 
+// Weights that are whole numbers, so that results are exact: OpenCV's. The sum of squared (or absolute) differences over a
+// patch and the channels, shifted right by `shift`, is an index of `weights`, beyond whose end weights are 0. The mean is
+// an integer division, rounded half up. Sums must fit 32 bits.
+struct WeightTable {
+    std::vector<int32_t> weights;
+    int shift;
+    bool absolute;
+};
+
+// Images are uint8 or, if differences are absolute, uint16. Of the parameters only those of patches and the search count.
+void denoise_nl_means_by_table(const Array& image, const Array& guide, const Array& result, const NlMeans& parameters,
+                               const WeightTable& table, int threads);
+
 }  // namespace fastimg

@@ -48,7 +48,7 @@ struct FloatArithmetic {
         visit(dtype, f);
     }
 
-    Vector squared(Vector difference) const { return difference * difference; }
+    Vector cost(Vector difference) const { return difference * difference; }
     static Vector add(Vector a, Vector b) { return a + b; }
     static Vector scaled(Vector a, float factor) { return a * factor; }
     static Vector load_samples(const float* p) { return load(p); }
@@ -129,6 +129,90 @@ struct FloatArithmetic {
     const NlMeans parameters;
 };
 
+// quotients[i] = values[i] / weights[i], rounded half up; 0 where nothing weighs.
+template <class T>
+void store_quotients(const T* values, const T* weights, int n, uint32_t* quotients) {
+    for (int i = 0; i < n; ++i) quotients[i] = weights[i] ? uint32_t((values[i] + weights[i] / 2) / weights[i]) : 0;
+}
+
+// Whole weights from a table for all else: sums of differences in 32 bits; those of weighted uint16 in 64.
+template <class Value, bool Absolute>
+struct WholeArithmetic {
+    using Sample = uint32_t;
+    using Vector = VectorOf<uint32_t>::type;
+    using Total = std::conditional_t<sizeof(Value) == 1, uint32_t, uint64_t>;
+    static constexpr int Lanes = kLanes;
+    static constexpr bool kWeighsPatches = false;
+
+    explicit WholeArithmetic(const WeightTable& table) : weights(table.weights), shift(table.shift) {
+        weights.push_back(0);
+    }
+
+    template <class F>
+    static void visit_dtype(DType, F&& f) {
+        f(Type<Value>{});
+    }
+
+    Vector cost(Vector difference) const {
+        if constexpr (!Absolute) return difference * difference;
+        const Ints d = (Ints)difference;
+        return (Vector)(d < 0 ? -d : d);
+    }
+    static Vector add(Vector a, Vector b) { return a + b; }
+    static Vector scaled(Vector a, float) { return a; }  // by 1
+    static Vector load_samples(const uint32_t* p) {
+        Vector v;
+        std::memcpy(&v, p, sizeof v);
+        return v;
+    }
+
+    template <bool>
+    struct Weight {
+        explicit Weight(const WholeArithmetic& a)
+            : table(a.weights.data()), shift(a.shift), end(uint32_t(a.weights.size()) - 1) {}
+
+        Vector operator()(Vector sum, ptrdiff_t) const {
+            const Vector index = sum >> shift, within = index < end ? index : Vector{} + end;
+#if FASTIMG_LEVEL >= 4
+            return (Vector)_mm512_i32gather_epi32((__m512i)within, table, 4);
+#elif FASTIMG_LEVEL >= 3
+            return (Vector)_mm256_i32gather_epi32(table, (__m256i)within, 4);
+#else
+            Vector weights;
+            for (int i = 0; i < Lanes; ++i) weights[i] = uint32_t(table[within[i]]);
+            return weights;
+#endif
+        }
+
+        const int32_t* table;
+        int shift;
+        uint32_t end;
+    };
+
+    Vector weight_of_centre() const { return Vector{} + uint32_t(weights[0]); }
+
+    struct Means {
+        typedef Total Totals __attribute__((vector_size(Lanes * sizeof(Total))));
+        Totals sum;
+        void load_from(const Total* p) { std::memcpy(&sum, p, sizeof sum); }
+        void store_to(Total* p) const { std::memcpy(p, &sum, sizeof sum); }
+        void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
+            sum += wide(w_here) * wide(after) + wide(w_there) * wide(before);
+        }
+        void add_weights(Vector w_here, Vector w_there) { sum += wide(w_here) + wide(w_there); }
+        static Totals wide(Vector v) { return __builtin_convertvector(v, Totals); }
+    };
+
+    static void divide(const Total* values, const Total* weights, float, float* means) {
+        uint32_t quotients[Lanes];
+        store_quotients(values, weights, Lanes, quotients);
+        for (int i = 0; i < Lanes; ++i) means[i] = float(quotients[i]);
+    }
+
+    std::vector<int32_t> weights;
+    int shift;
+};
+
 #if FASTIMG_LEVEL >= 3
 // For uint8 to uint8: 16 samples to a vector of 32 bytes. Squares of differences fit into 16 bits, and sums saturate:
 // where the cutoff, too, fits, whatever saturates weighs nothing. For greater strengths squares lose their last bits,
@@ -162,6 +246,7 @@ struct ShortArithmetic {
         return offsets;
     }
 
+    ShortArithmetic() = default;
     explicit ShortArithmetic(const NlMeans& parameters) {
         int squares_shift = 0, sum_shift = 0;
         const double largest = double(parameters.cutoff) + double(parameters.excess);
@@ -193,7 +278,7 @@ struct ShortArithmetic {
         return _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0E0E0C0C0A0A0808, 0x0606040402020000));
     }
 
-    Vector squared(Vector difference) const {
+    Vector cost(Vector difference) const {
         return (Vector)_mm256_srl_epi16(_mm256_adds_epu16(bits(difference * difference), rounding), shift_squares);
     }
     static Vector add(Vector a, Vector b) { return (Vector)_mm256_adds_epu16(bits(a), bits(b)); }
@@ -286,6 +371,55 @@ struct ShortArithmetic {
 };
 #endif
 
+#if FASTIMG_LEVEL >= 3
+// Whole weights from a table, for squared differences of uint8 where all sums that weigh anything fit into 16 bits.
+struct ShortTableArithmetic : ShortArithmetic {
+    static bool serves(const WeightTable& table) {
+        const int64_t weighing = int64_t(table.weights.size()) << table.shift;
+        return !table.absolute && weighing <= 65535 && (table.weights.empty() || table.weights[0] <= 32767);
+    }
+
+    explicit ShortTableArithmetic(const WeightTable& table)
+        : weights(table.weights), shift(_mm_cvtsi32_si128(table.shift)), end(all(double(table.weights.size()))) {
+        weights.push_back(0);
+    }
+
+    Vector cost(Vector difference) const { return difference * difference; }
+
+    template <bool>
+    struct Weight {
+        explicit Weight(const ShortTableArithmetic& a) : table(a.weights.data()), shift(a.shift), end(a.end) {}
+
+        Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
+            const __m256i zero = _mm256_setzero_si256();
+            const __m256i index = _mm256_min_epu16(_mm256_srl_epi16(bits(sum_of_squares), shift), end);
+            const __m256i low = _mm256_i32gather_epi32(table, _mm256_unpacklo_epi16(index, zero), 4);
+            const __m256i high = _mm256_i32gather_epi32(table, _mm256_unpackhi_epi16(index, zero), 4);
+            return (Vector)_mm256_packus_epi32(low, high);
+        }
+
+        const int32_t* table;
+        const __m128i shift;
+        const __m256i end;
+    };
+
+    Vector weight_of_centre() const { return (Vector)all(weights[0]); }
+
+    static void divide(const uint32_t* values, const uint32_t* weights, float, float* means) {
+        Words parts[2];
+        store_quotients(values, weights, 8, (uint32_t*)parts);
+        store_quotients(values + 8, weights + 8, 8, (uint32_t*)(parts + 1));
+        const __m256 low = _mm256_cvtepi32_ps((__m256i)parts[0]), high = _mm256_cvtepi32_ps((__m256i)parts[1]);
+        _mm256_storeu_ps(means, _mm256_permute2f128_ps(low, high, 0x20));
+        _mm256_storeu_ps(means + 8, _mm256_permute2f128_ps(low, high, 0x31));
+    }
+
+    std::vector<int32_t> weights;
+    __m128i shift;
+    __m256i end;
+};
+#endif
+
 // ---- tiles -----------------------------------------------------------------------------------------------------------
 
 struct Offset {
@@ -358,8 +492,9 @@ class TileDenoiser {
 
 public:
     // For tiles of up to `rows` × `columns` pixels.
-    TileDenoiser(const NlMeans& parameters, const NlMeansImages& images, int rows, int columns)
-        : arithmetic_(parameters),
+    TileDenoiser(const Arithmetic& arithmetic, const NlMeans& parameters, const NlMeansImages& images, int rows,
+                 int columns)
+        : arithmetic_(arithmetic),
           parameters_(parameters),
           images_(images),
           channels_(images.channels()),
@@ -477,7 +612,8 @@ private:
     static void copy_samples(float* to, const In* from, ptrdiff_t n, ptrdiff_t stride) {
         load_row(to, from, n, stride);
     }
-    static void copy_samples(uint16_t* to, const uint8_t* from, ptrdiff_t n, ptrdiff_t stride) {
+    template <class Whole, class In>
+    static void copy_samples(Whole* to, const In* from, ptrdiff_t n, ptrdiff_t stride) {
         for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
     }
 
@@ -554,15 +690,15 @@ private:
 
     Vector squared_difference(const Sample* p, const Sample* q) const {
         if constexpr (Channels != 0) {
-            Vector sum = arithmetic_.squared(load(p) - load(q));
+            Vector sum = arithmetic_.cost(load(p) - load(q));
             for (int channel = 1; channel < Channels; ++channel)
-                sum = add(sum, arithmetic_.squared(load(p + channel * plane_size_) - load(q + channel * plane_size_)));
+                sum = add(sum, arithmetic_.cost(load(p + channel * plane_size_) - load(q + channel * plane_size_)));
             return sum;
         } else {
             Vector sum{};
             for (const Term& term : patch_planes_)
-                sum = add(sum,
-                          Arithmetic::scaled(arithmetic_.squared(load(p + term.step) - load(q + term.step)), term.tap));
+                sum =
+                    add(sum, Arithmetic::scaled(arithmetic_.cost(load(p + term.step) - load(q + term.step)), term.tap));
             return sum;
         }
     }
@@ -888,7 +1024,7 @@ private:
         }
     }
 
-    const Arithmetic arithmetic_;
+    const Arithmetic& arithmetic_;
     const NlMeans& parameters_;
     const NlMeansImages& images_;
     const int channels_, guide_channels_, patch_;
@@ -929,7 +1065,7 @@ std::array<int, 2> largest_tile(const NlMeans& parameters, const NlMeansImages& 
 }
 
 template <class Arithmetic, int Channels, int Patch>
-void denoise_tiles(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+void denoise_tiles(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters, int threads) {
     const Array& result = images.result;
     const ptrdiff_t height = result.shape[2], width = result.shape[3];
     const auto [largest_rows, largest_columns] = largest_tile<typename Arithmetic::Sample>(parameters, images);
@@ -938,7 +1074,7 @@ void denoise_tiles(const NlMeansImages& images, const NlMeans& parameters, int t
     using Denoiser = TileDenoiser<Arithmetic, Channels, Patch>;
     parallel_for(
         result.shape[0] * result.shape[1] * down * across, threads,
-        [&] { return Denoiser(parameters, images, tile_rows, tile_columns); },
+        [&] { return Denoiser(arithmetic, parameters, images, tile_rows, tile_columns); },
         [&](ptrdiff_t i, Denoiser& denoise) {
             const ptrdiff_t plane = i / (down * across), row = i / across % down * tile_rows;
             const ptrdiff_t column = i % across * tile_columns;
@@ -951,35 +1087,63 @@ void denoise_tiles(const NlMeansImages& images, const NlMeans& parameters, int t
 }
 
 template <class Arithmetic, int Channels>
-void denoise_channels(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+void denoise_channels(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters,
+                      int threads) {
     switch (parameters.patch_before + parameters.patch_after + 1) {
-        case 6: return denoise_tiles<Arithmetic, Channels, 6>(images, parameters, threads);
-        case 7: return denoise_tiles<Arithmetic, Channels, 7>(images, parameters, threads);
-        default: return denoise_tiles<Arithmetic, Channels, 0>(images, parameters, threads);
+        case 6: return denoise_tiles<Arithmetic, Channels, 6>(arithmetic, images, parameters, threads);
+        case 7: return denoise_tiles<Arithmetic, Channels, 7>(arithmetic, images, parameters, threads);
+        default: return denoise_tiles<Arithmetic, Channels, 0>(arithmetic, images, parameters, threads);
     }
 }
 
 template <class Arithmetic>
-void denoise(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+void denoise(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters, int threads) {
     const bool one_plane = !parameters.outer[0].in_patch && !parameters.outer[1].in_patch;
     const int channels = one_plane && images.guide_channels() == images.channels() ? images.channels() : 0;
     switch (channels) {
-        case 1: return denoise_channels<Arithmetic, 1>(images, parameters, threads);
-        case 3: return denoise_channels<Arithmetic, 3>(images, parameters, threads);
-        default: return denoise_channels<Arithmetic, 0>(images, parameters, threads);
+        case 1: return denoise_channels<Arithmetic, 1>(arithmetic, images, parameters, threads);
+        case 3: return denoise_channels<Arithmetic, 3>(arithmetic, images, parameters, threads);
+        default: return denoise_channels<Arithmetic, 0>(arithmetic, images, parameters, threads);
     }
 }
 
 inline void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
                              const NlMeans& parameters, int threads) {
     const NlMeansImages images{image, guide, maps, result};
-    if (!is_plain(parameters, images)) return denoise_tiles<FloatArithmetic, 0, 0>(images, parameters, threads);
+    const FloatArithmetic floats(parameters);
+    if (!is_plain(parameters, images)) return denoise_tiles<FloatArithmetic, 0, 0>(floats, images, parameters, threads);
 #if FASTIMG_LEVEL >= 3
     if (image.dtype == DType::u8 && guide.dtype == DType::u8 && result.dtype == DType::u8 &&
         ShortArithmetic::serves(parameters, guide.shape[4]))
-        return denoise<ShortArithmetic>(images, parameters, threads);
+        return denoise(ShortArithmetic(parameters), images, parameters, threads);
 #endif
-    denoise<FloatArithmetic>(images, parameters, threads);
+    denoise(floats, images, parameters, threads);
+}
+
+// Of any channels; patches are 7 wide as a rule.
+template <class Arithmetic>
+void denoise_by_table(const NlMeansImages& images, const NlMeans& parameters, const WeightTable& table, int threads) {
+    const Arithmetic arithmetic(table);
+    if (parameters.patch_before + parameters.patch_after + 1 == 7)
+        denoise_tiles<Arithmetic, 0, 7>(arithmetic, images, parameters, threads);
+    else
+        denoise_tiles<Arithmetic, 0, 0>(arithmetic, images, parameters, threads);
+}
+
+inline void denoise_nl_means_by_table(const Array& image, const Array& guide, const Array& result,
+                                      const NlMeans& parameters, const WeightTable& table, int threads) {
+    const NlMeansMaps no_maps;
+    const NlMeansImages images{image, guide, no_maps, result};
+    if (image.dtype == DType::u16)
+        denoise_by_table<WholeArithmetic<uint16_t, true>>(images, parameters, table, threads);
+    else if (table.absolute)
+        denoise_by_table<WholeArithmetic<uint8_t, true>>(images, parameters, table, threads);
+#if FASTIMG_LEVEL >= 3
+    else if (ShortTableArithmetic::serves(table))
+        denoise(ShortTableArithmetic(table), images, parameters, threads);
+#endif
+    else
+        denoise_by_table<WholeArithmetic<uint8_t, false>>(images, parameters, table, threads);
 }
 
 }  // namespace fastimg::FASTIMG_TARGET

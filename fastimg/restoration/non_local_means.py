@@ -102,10 +102,10 @@ def denoise_nl_means(
     volumes may have channels, and images four axes.
 
     Arithmetic is in float32; from uint8 to uint8 it may be in 16 bits, of which the result is off by a level at most,
-    but for single pixels that hardly any other resembles. The cost is O(n patch_distance^axes): in fast mode independent
-    of `patch_size` along the last two axes and proportional to it along others, else proportional to it along each.
-    Beside the result, each thread uses some 500 kB of scratch at the default parameters and one channel, 250 kB for each
-    further one, some 2 MB for a volume, whatever the image's size.
+    but for single pixels that hardly any other resembles. The cost is O(n patch_distance^axes): in fast mode
+    independent of `patch_size` along the last two axes and proportional to it along others, else proportional to it
+    along each. Beside the result, each thread uses some 500 kB of scratch at the default parameters and one channel,
+    250 kB for each further one, some 2 MB for a volume, whatever the image's size.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.

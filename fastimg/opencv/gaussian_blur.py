@@ -1,8 +1,4 @@
-"""OpenCV's functions under its names and with its arguments, for code that imports `cv2`.
-
-What comes in and goes out are arrays as everywhere in fastimg: NumPy's, CuPy's or PyTorch's, (rows, columns) or (rows,
-columns, channels). Where OpenCV refuses (CUDA arrays, float16, a border that wraps around) these go on.
-"""
+"""`cv2.GaussianBlur`."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _checks, arrays, filters
+from .. import _checks, arrays, filters
 
 __all__ = [
     "BORDER_CONSTANT",
