@@ -39,6 +39,7 @@ struct FloatArithmetic {
     using Vector = Floats;
     using Total = float;
     static constexpr int Lanes = kLanes;
+    static constexpr bool kSumsOfRegisters = FASTIMG_LEVEL >= 4;
     static constexpr bool kWeighsPatches = true;  // patches with taps, and every weighting
 
     explicit FloatArithmetic(const NlMeans& parameters) : parameters(parameters) {}
@@ -53,9 +54,35 @@ struct FloatArithmetic {
     static Vector scaled(Vector a, float factor) { return a * factor; }
     static Vector load_samples(const float* p) { return load(p); }
 
+#if FASTIMG_LEVEL >= 4
+    // Each lane and the P - 1 behind it, of two neighbouring vectors.
+    template <int P>
+    static Vector sum_of_columns(Vector a, Vector b) {
+        const Vector pairs = a + shifted<1>(a, b), pairs_behind = b + shifted<1>(b, b);
+        Vector sum = pairs + shifted<2>(pairs, pairs_behind);  // P = 4
+        if constexpr (P >= 6) sum += shifted<4>(pairs, pairs_behind);
+        if constexpr (P == 7) sum += shifted<6>(a, b);
+        return sum;
+    }
+    template <int N>
+    static Vector shifted(Vector a, Vector b) {
+        return (Vector)_mm512_alignr_epi32((__m512i)b, (__m512i)a, N);
+    }
+#endif
+
+#if FASTIMG_LEVEL >= 4
+    using Mask = __mmask16;
+    static Mask at_most(Vector d, float bound) {
+        return _mm512_cmp_ps_mask((__m512)d, _mm512_set1_ps(bound), _CMP_LE_OQ);
+    }
+#else
+    using Mask = Ints;
+    static Mask at_most(Vector d, float bound) { return d <= bound; }
+#endif
+
     // 2^(d * factor) where `counts`, else 0. Relative error below 3e-6.
     template <class Factor>
-    static Vector power_of_two(Vector d, Factor factor, Ints counts) {
+    static Vector power_of_two(Vector d, Factor factor, Mask counts) {
         constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: a float this large holds an integer in its low bits
         const Vector shifted = d * factor + kMagic;
         const Vector f = d * factor - (shifted - kMagic);  // 2^(d * factor) = 2^integer * 2^f, |f| <= 1/2
@@ -64,8 +91,12 @@ struct FloatArithmetic {
         power = power * f + 0.693124175f;
         power = power * f + 1.0f;
         using Words = VectorOf<uint32_t>::type;  // far beyond the cutoff the sum wraps round
-        const Words bits = (Words)power + ((Words)shifted << 23);
-        return (Vector)(bits & (Words)counts);
+        const Words exponent = (Words)shifted << 23;
+#if FASTIMG_LEVEL >= 4
+        return (Vector)_mm512_maskz_add_epi32(counts, (__m512i)power, (__m512i)exponent);
+#else
+        return (Vector)(((Words)power + exponent) & (Words)counts);
+#endif
     }
 
     // exp(-d * scale) where d = max(0, sum of squares - excess) <= cutoff, else 0 (and 0 where d is NaN).
@@ -77,7 +108,7 @@ struct FloatArithmetic {
         Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
             Vector d = sum_of_squares;
             if constexpr (Excess) d = max(Floats{}, d - excess);  // in this order NaN stays NaN
-            return power_of_two(d, factor, d <= cutoff);
+            return power_of_two(d, factor, at_most(d, cutoff));
         }
 
         float factor, excess, cutoff;
@@ -94,7 +125,7 @@ struct FloatArithmetic {
 
         Vector operator()(Vector sum_of_squares, ptrdiff_t x) const {
             const Vector t = max(Floats{}, sum_of_squares - load(excesses + x)) * load(scales + x);
-            if constexpr (Welsch) return power_of_two(t, -kLog2e, t <= cutoff);
+            if constexpr (Welsch) return power_of_two(t, -kLog2e, at_most(t, cutoff));
             Vector power = max(1.0f - t, Floats{});  // in this order 0 where t is NaN
             for (int i = 0; i < squarings; ++i) power *= power;
             return power;
@@ -142,6 +173,7 @@ struct WholeArithmetic {
     using Vector = VectorOf<uint32_t>::type;
     using Total = std::conditional_t<sizeof(Value) == 1, uint32_t, uint64_t>;
     static constexpr int Lanes = kLanes;
+    static constexpr bool kSumsOfRegisters = false;
     static constexpr bool kWeighsPatches = false;
 
     explicit WholeArithmetic(const WeightTable& table) : weights(table.weights), shift(table.shift) {
@@ -197,10 +229,12 @@ struct WholeArithmetic {
         void load_from(const Total* p) { std::memcpy(&sum, p, sizeof sum); }
         void store_to(Total* p) const { std::memcpy(p, &sum, sizeof sum); }
         void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
-            sum += wide(w_here) * wide(after) + wide(w_there) * wide(before);
+            sum += __builtin_convertvector(w_here, Totals) * __builtin_convertvector(after, Totals);
+            sum += __builtin_convertvector(w_there, Totals) * __builtin_convertvector(before, Totals);
         }
-        void add_weights(Vector w_here, Vector w_there) { sum += wide(w_here) + wide(w_there); }
-        static Totals wide(Vector v) { return __builtin_convertvector(v, Totals); }
+        void add_weights(Vector w_here, Vector w_there) {
+            sum += __builtin_convertvector(w_here, Totals) + __builtin_convertvector(w_there, Totals);
+        }
     };
 
     static void divide(const Total* values, const Total* weights, float, float* means) {
@@ -213,19 +247,28 @@ struct WholeArithmetic {
     int shift;
 };
 
+#if FASTIMG_LEVEL >= 4
+#define FASTIMG_MM(operation) _mm512_##operation
+using Bits = __m512i;
+#elif FASTIMG_LEVEL >= 3
+#define FASTIMG_MM(operation) _mm256_##operation
+using Bits = __m256i;
+#endif
+
 #if FASTIMG_LEVEL >= 3
-// For uint8 to uint8: 16 samples to a vector of 32 bytes. Squares of differences fit into 16 bits, and sums saturate:
+// For uint8 to uint8: twice as many samples to a vector. Squares of differences fit into 16 bits, and sums saturate:
 // where the cutoff, too, fits, whatever saturates weighs nothing. For greater strengths squares lose their last bits,
 // which are then less than 4 % of h^2 each and cancel in the sum. Weights have up to 14 bits. The error of a mean stays
 // far below half a level, but where a distance so near to the cutoff that it falls on its other side decides over a
 // pixel that hardly any other resembles.
 struct ShortArithmetic {
     using Sample = uint16_t;
-    typedef uint16_t Vector __attribute__((vector_size(32)));
+    using Vector = VectorOf<uint16_t>::type;
     using Total = uint32_t;
-    typedef uint32_t Words __attribute__((vector_size(32)));
-    static constexpr int Lanes = 16;
+    using Words = VectorOf<uint32_t>::type;
+    static constexpr int Lanes = kVectorBytes / 2;
 
+    static constexpr bool kSumsOfRegisters = false;
     static constexpr bool kWeighsPatches = false;
     static constexpr int kMostSquares = 256;      // in a sum: more would lose more of their bits
     static constexpr int kMostOffsets = 63 * 63;  // so many weights of 12 bits times 255 fit into 32 bits
@@ -272,16 +315,17 @@ struct ShortArithmetic {
         f(Type<uint8_t>{});
     }
 
-    static __m256i all(double value) { return _mm256_set1_epi16(int16_t(uint16_t(value))); }
-    static __m256i bits(Vector v) { return (__m256i)v; }
-    static __m256i low_bytes() {  // of each short, twice
-        return _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0E0E0C0C0A0A0808, 0x0606040402020000));
+    static Bits all(double value) { return FASTIMG_MM(set1_epi16)(int16_t(uint16_t(value))); }
+    static Bits bits(Vector v) { return (Bits)v; }
+    static Bits low_bytes() {  // of each short, twice
+        return repeated(_mm_set_epi64x(0x0E0E0C0C0A0A0808, 0x0606040402020000));
     }
 
     Vector cost(Vector difference) const {
-        return (Vector)_mm256_srl_epi16(_mm256_adds_epu16(bits(difference * difference), rounding), shift_squares);
+        return (Vector)FASTIMG_MM(srl_epi16)(FASTIMG_MM(adds_epu16)(bits(difference * difference), rounding),
+                                             shift_squares);
     }
-    static Vector add(Vector a, Vector b) { return (Vector)_mm256_adds_epu16(bits(a), bits(b)); }
+    static Vector add(Vector a, Vector b) { return (Vector)FASTIMG_MM(adds_epu16)(bits(a), bits(b)); }
     static Vector scaled(Vector a, float) { return a; }  // by 1
     static Vector load_samples(const uint16_t* p) {
         Vector v;
@@ -297,26 +341,26 @@ struct ShortArithmetic {
             : excess(a.excess), cutoff(a.cutoff), factor(a.factor), table(a.powers_of_two), shift(a.shift_sum) {}
 
         Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
-            __m256i d = bits(sum_of_squares);
-            if constexpr (Excess) d = _mm256_subs_epu16(d, excess);
-            const __m256i near = _mm256_min_epu16(d, cutoff);
-            const __m256i x = _mm256_mulhi_epu16(_mm256_sll_epi16(near, shift), factor);
-            const __m256i f = _mm256_and_si256(_mm256_slli_epi16(x, 4), _mm256_set1_epi16(0x7ff0));
-            __m256i power = _mm256_set1_epi16(-1294);  // 2^-f in units of 2^-15
+            Bits d = bits(sum_of_squares);
+            if constexpr (Excess) d = FASTIMG_MM(subs_epu16)(d, excess);
+            const Bits near = FASTIMG_MM(min_epu16)(d, cutoff);
+            const Bits x = FASTIMG_MM(mulhi_epu16)(FASTIMG_MM(sll_epi16)(near, shift), factor);
+            const Bits f = FASTIMG_MM(slli_epi16)(x, 4) & FASTIMG_MM(set1_epi16)(0x7ff0);
+            Bits power = FASTIMG_MM(set1_epi16)(-1294);  // 2^-f in units of 2^-15
             for (int16_t coefficient : {int16_t(7563), int16_t(-22653), int16_t(32766)})
-                power = _mm256_add_epi16(_mm256_mulhrs_epi16(power, f), _mm256_set1_epi16(coefficient));
-            const __m256i twice = _mm256_shuffle_epi8(_mm256_srli_epi16(x, 11), low_bytes());
-            const __m256i places = _mm256_xor_si256(twice, _mm256_set1_epi16(0x0008));
-            const __m256i weight = _mm256_mulhrs_epi16(power, _mm256_shuffle_epi8(table, places));
-            return (Vector)_mm256_and_si256(weight, _mm256_cmpeq_epi16(d, near));
+                power = FASTIMG_MM(add_epi16)(FASTIMG_MM(mulhrs_epi16)(power, f), FASTIMG_MM(set1_epi16)(coefficient));
+            const Bits twice = FASTIMG_MM(shuffle_epi8)(FASTIMG_MM(srli_epi16)(x, 11), low_bytes());
+            const Bits places = twice ^ FASTIMG_MM(set1_epi16)(0x0008);
+            const Bits weight = FASTIMG_MM(mulhrs_epi16)(power, FASTIMG_MM(shuffle_epi8)(table, places));
+            return (Vector)where_equal(d, near, weight);
         }
 
-        const __m256i excess, cutoff, factor, table;
+        const Bits excess, cutoff, factor, table;
         const __m128i shift;
     };
 
     // 2^(weight_bits - n) for n <= weight_bits is the byte at n above the byte at n ^ 8.
-    __m256i table_of_powers() const {
+    Bits table_of_powers() const {
         uint8_t bytes[16] = {};
         for (int n = 0; n <= 10; ++n) {
             const int power = 1 << (weight_bits - n);
@@ -325,48 +369,75 @@ struct ShortArithmetic {
         }
         __m128i table;
         std::memcpy(&table, bytes, sizeof table);
-        return _mm256_broadcastsi128_si256(table);
+        return repeated(table);
     }
 
     Vector weight_of_centre() const { return (Vector)all(1 << weight_bits); }
 
-    // Pixels 0-3 and 8-11 of a vector, then 4-7 and 12-15: the order in which shorts are unpacked.
+    // Of every eight pixels the first four and the last four: as shorts are unpacked, in each 16 bytes for themselves.
     struct Means {
         Words low, high;
         void load_from(const uint32_t* p) {
             std::memcpy(&low, p, sizeof low);
-            std::memcpy(&high, p + 8, sizeof high);
+            std::memcpy(&high, p + Lanes / 2, sizeof high);
         }
         void store_to(uint32_t* p) const {
             std::memcpy(p, &low, sizeof low);
-            std::memcpy(p + 8, &high, sizeof high);
+            std::memcpy(p + Lanes / 2, &high, sizeof high);
         }
         void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
-            const __m256i a = bits(w_here), b = bits(w_there), x = bits(after), y = bits(before);
-            low += (Words)_mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), _mm256_unpacklo_epi16(x, y));
-            high += (Words)_mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), _mm256_unpackhi_epi16(x, y));
+            const Bits a = bits(w_here), b = bits(w_there), x = bits(after), y = bits(before);
+            low += (Words)FASTIMG_MM(madd_epi16)(FASTIMG_MM(unpacklo_epi16)(a, b), FASTIMG_MM(unpacklo_epi16)(x, y));
+            high += (Words)FASTIMG_MM(madd_epi16)(FASTIMG_MM(unpackhi_epi16)(a, b), FASTIMG_MM(unpackhi_epi16)(x, y));
         }
         void add_weights(Vector w_here, Vector w_there) {
-            const __m256i one = _mm256_set1_epi16(1);
-            low += (Words)_mm256_madd_epi16(_mm256_unpacklo_epi16(bits(w_here), bits(w_there)), one);
-            high += (Words)_mm256_madd_epi16(_mm256_unpackhi_epi16(bits(w_here), bits(w_there)), one);
+            const Bits one = FASTIMG_MM(set1_epi16)(1);
+            low += (Words)FASTIMG_MM(madd_epi16)(FASTIMG_MM(unpacklo_epi16)(bits(w_here), bits(w_there)), one);
+            high += (Words)FASTIMG_MM(madd_epi16)(FASTIMG_MM(unpackhi_epi16)(bits(w_here), bits(w_there)), one);
         }
     };
 
     static void divide(const uint32_t* values, const uint32_t* weights, float gain, float* means) {
-        typedef float Eight __attribute__((vector_size(32)));
         Means value, weight;
         value.load_from(values);
         weight.load_from(weights);
-        const Eight low = __builtin_convertvector(value.low, Eight) / __builtin_convertvector(weight.low, Eight) * gain;
-        const Eight high =
-            __builtin_convertvector(value.high, Eight) / __builtin_convertvector(weight.high, Eight) * gain;
-        _mm256_storeu_ps(means, _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x20));
-        _mm256_storeu_ps(means + 8, _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x31));
+        store_in_order(
+            means, __builtin_convertvector(value.low, Floats) / __builtin_convertvector(weight.low, Floats) * gain,
+            __builtin_convertvector(value.high, Floats) / __builtin_convertvector(weight.high, Floats) * gain);
+    }
+
+    // What belongs to the low and high halves of every eight pixels.
+    static void store_in_order(float* to, Floats low, Floats high) {
+#if FASTIMG_LEVEL >= 4
+        const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+        const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+        _mm512_storeu_ps(to, _mm512_permutex2var_ps((__m512)low, first, (__m512)high));
+        _mm512_storeu_ps(to + Lanes / 2, _mm512_permutex2var_ps((__m512)low, second, (__m512)high));
+#else
+        _mm256_storeu_ps(to, _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x20));
+        _mm256_storeu_ps(to + Lanes / 2, _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x31));
+#endif
+    }
+
+    static Bits repeated(__m128i bytes) {
+#if FASTIMG_LEVEL >= 4
+        return _mm512_broadcast_i32x4(bytes);
+#else
+        return _mm256_broadcastsi128_si256(bytes);
+#endif
+    }
+
+    // `value` where a and b are equal, else 0.
+    static Bits where_equal(Bits a, Bits b, Bits value) {
+#if FASTIMG_LEVEL >= 4
+        return _mm512_maskz_mov_epi16(_mm512_cmpeq_epi16_mask(a, b), value);
+#else
+        return _mm256_and_si256(value, _mm256_cmpeq_epi16(a, b));
+#endif
     }
 
     int weight_bits = 14;
-    __m256i rounding, excess, cutoff, factor, powers_of_two;
+    Bits rounding, excess, cutoff, factor, powers_of_two;
     __m128i shift_squares, shift_sum;
 };
 #endif
@@ -391,34 +462,44 @@ struct ShortTableArithmetic : ShortArithmetic {
         explicit Weight(const ShortTableArithmetic& a) : table(a.weights.data()), shift(a.shift), end(a.end) {}
 
         Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
-            const __m256i zero = _mm256_setzero_si256();
-            const __m256i index = _mm256_min_epu16(_mm256_srl_epi16(bits(sum_of_squares), shift), end);
-            const __m256i low = _mm256_i32gather_epi32(table, _mm256_unpacklo_epi16(index, zero), 4);
-            const __m256i high = _mm256_i32gather_epi32(table, _mm256_unpackhi_epi16(index, zero), 4);
-            return (Vector)_mm256_packus_epi32(low, high);
+            const Bits zero{};
+            const Bits index = FASTIMG_MM(min_epu16)(FASTIMG_MM(srl_epi16)(bits(sum_of_squares), shift), end);
+            const Bits low = gathered(FASTIMG_MM(unpacklo_epi16)(index, zero));
+            const Bits high = gathered(FASTIMG_MM(unpackhi_epi16)(index, zero));
+            return (Vector)FASTIMG_MM(packus_epi32)(low, high);
+        }
+
+        Bits gathered(Bits index) const {
+#if FASTIMG_LEVEL >= 4
+            return _mm512_i32gather_epi32(index, table, 4);
+#else
+            return _mm256_i32gather_epi32(table, index, 4);
+#endif
         }
 
         const int32_t* table;
         const __m128i shift;
-        const __m256i end;
+        const Bits end;
     };
 
     Vector weight_of_centre() const { return (Vector)all(weights[0]); }
 
     static void divide(const uint32_t* values, const uint32_t* weights, float, float* means) {
-        Words parts[2];
-        store_quotients(values, weights, 8, (uint32_t*)parts);
-        store_quotients(values + 8, weights + 8, 8, (uint32_t*)(parts + 1));
-        const __m256 low = _mm256_cvtepi32_ps((__m256i)parts[0]), high = _mm256_cvtepi32_ps((__m256i)parts[1]);
-        _mm256_storeu_ps(means, _mm256_permute2f128_ps(low, high, 0x20));
-        _mm256_storeu_ps(means + 8, _mm256_permute2f128_ps(low, high, 0x31));
+        uint32_t quotients[Lanes];
+        store_quotients(values, weights, Lanes, quotients);
+        Means in_halves;
+        in_halves.load_from(quotients);
+        store_in_order(means, __builtin_convertvector(in_halves.low, Floats),
+                       __builtin_convertvector(in_halves.high, Floats));
     }
 
     std::vector<int32_t> weights;
     __m128i shift;
-    __m256i end;
+    Bits end;
 };
 #endif
+
+#undef FASTIMG_MM
 
 // ---- tiles -----------------------------------------------------------------------------------------------------------
 
@@ -469,22 +550,31 @@ struct OuterPlanes {
     int before, after;
 };
 
+inline int patch_width(const NlMeans& parameters) { return parameters.patch_before + parameters.patch_after + 1; }
+
+// Planes of the guide that patches are compared on.
+inline int planes_in_patch(const NlMeans& parameters, const NlMeansImages& images) {
+    int planes = images.guide_channels();
+    for (const NlMeans::Outer& outer : parameters.outer) planes *= outer.in_patch ? patch_width(parameters) : 1;
+    return planes;
+}
+
 // Whether every weight is a plain exponential of a plain sum: not so with taps, another weighting, or maps.
 inline bool is_plain(const NlMeans& parameters, const NlMeansImages& images) {
     return parameters.taps.empty() && parameters.weighting == Weighting::welsch && !images.mapped();
 }
 
-// One thread's scratch, and the work on one tile. `Channels` (of the image and of its guide) and `Patch` are 0 where they
-// are only known at run time; only then patches may reach over planes, and only if both are 0 may they have taps, and
+// One thread's scratch, and the work on one tile. `Planes` (of the guide that patches are compared on: channels, and the
+// planes of a volume) and `Patch` are 0 where they are only known at run time; only if both are may patches have taps, and
 // weights be other than plain.
-template <class Arithmetic, int Channels, int Patch>
+template <class Arithmetic, int Planes, int Patch>
 class TileDenoiser {
     using Sample = typename Arithmetic::Sample;
     using Vector = typename Arithmetic::Vector;
     using Total = typename Arithmetic::Total;
     using Means = typename Arithmetic::Means;
     static constexpr int Lanes = Arithmetic::Lanes;
-    static constexpr bool kGeneral = Channels == 0 && Patch == 0 && Arithmetic::kWeighsPatches;
+    static constexpr bool kGeneral = Planes == 0 && Patch == 0 && Arithmetic::kWeighsPatches;
 
     static Vector load(const Sample* p) { return Arithmetic::load_samples(p); }
     static void store(Sample* p, Vector v) { std::memcpy(p, &v, sizeof v); }
@@ -516,6 +606,7 @@ public:
           suffixes_(size_t(kGroup * patch_ * stride_)),
           sums_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
           terms_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
+          differences_(size_t(patch_ * Lanes)),
           maps_(kGeneral ? size_t(2 * (rows + patch_) * stride_) : 0),
           totals_(size_t((channels_ + 2) * tile_rows_ * tile_columns_)) {
         const ptrdiff_t source_size =
@@ -548,8 +639,6 @@ public:
     }
 
 private:
-    int channels() const { return Channels ? Channels : channels_; }
-    int guide_channels() const { return Channels ? Channels : guide_channels_; }
     int patch() const { return Patch ? Patch : patch_; }
     // Whether w(p, q) is not w(q, p).
     bool one_sided() const { return images_.mapped(); }
@@ -567,14 +656,14 @@ private:
     ptrdiff_t plane_at(int a, int z, int channels) const {
         return ((a + planes_[0].before) * planes_[1].count() + z + planes_[1].before) * ptrdiff_t(channels);
     }
-    ptrdiff_t guide_plane(int a, int z) const { return plane_at(a, z, guide_channels()); }
-    ptrdiff_t image_plane(int a, int z) const { return image_planes_ + plane_at(a, z, channels()); }
+    ptrdiff_t guide_plane(int a, int z) const { return plane_at(a, z, guide_channels_); }
+    ptrdiff_t image_plane(int a, int z) const { return image_planes_ + plane_at(a, z, channels_); }
 
     Total* total_at(int channel, ptrdiff_t row) {
         return totals_.data() + (channel * tile_rows_ + row) * tile_columns_;
     }
-    Total* weight_total_at(ptrdiff_t row) { return total_at(channels(), row); }
-    Total* largest_at(ptrdiff_t row) { return total_at(channels() + 1, row); }
+    Total* weight_total_at(ptrdiff_t row) { return total_at(channels_, row); }
+    Total* largest_at(ptrdiff_t row) { return total_at(channels_ + 1, row); }
 
     void copy_planes(const Array& image, ptrdiff_t first, const Tile& tile) {
         const int n = int(image.shape[4]);
@@ -656,7 +745,7 @@ private:
                 Means weights{};
                 weights.add_weights(one, Vector{});
                 weights.store_to(weight_total_at(row) + x);
-                for (int channel = 0; channel < channels(); ++channel) {
+                for (int channel = 0; channel < channels_; ++channel) {
                     Means values{};
                     if (parameters_.centre < 0)
                         values.add_products(one, load(source_at(centre + channel, row, x)), Vector{}, Vector{});
@@ -683,24 +772,21 @@ private:
         };
         for (int a = in0 ? -before : 0; a <= (in0 ? after : 0); ++a)
             for (int z = in1 ? -before : 0; z <= (in1 ? after : 0); ++z)
-                for (int channel = 0; channel < guide_channels(); ++channel)
+                for (int channel = 0; channel < guide_channels_; ++channel)
                     patch_planes_.push_back(
                         {(guide_plane(a, z) - guide_plane(0, 0) + channel) * plane_size_, tap(in0, a) * tap(in1, z)});
     }
 
+    // The squared differences of a vector of pixels; summed over the planes of a patch.
     Vector squared_difference(const Sample* p, const Sample* q) const {
-        if constexpr (Channels != 0) {
-            Vector sum = arithmetic_.cost(load(p) - load(q));
-            for (int channel = 1; channel < Channels; ++channel)
-                sum = add(sum, arithmetic_.cost(load(p + channel * plane_size_) - load(q + channel * plane_size_)));
-            return sum;
-        } else {
-            Vector sum{};
-            for (const Term& term : patch_planes_)
-                sum =
-                    add(sum, Arithmetic::scaled(arithmetic_.cost(load(p + term.step) - load(q + term.step)), term.tap));
-            return sum;
-        }
+        const auto of_plane = [&](const Term& term) {
+            const Vector squares = arithmetic_.cost(load(p + term.step) - load(q + term.step));
+            return kGeneral ? Arithmetic::scaled(squares, term.tap) : squares;
+        };
+        const size_t planes = Planes ? size_t(Planes) : patch_planes_.size();
+        Vector sum = of_plane(patch_planes_[0]);
+        for (size_t i = 1; i < planes; ++i) sum = add(sum, of_plane(patch_planes_[i]));
+        return sum;
     }
 
     // ---- weights ---------------------------------------------------------------------------------------------------
@@ -796,11 +882,18 @@ private:
                 weights_of_sums(weights, count,
                                 typename Arithmetic::template WeightByMaps<false>(arithmetic_, scales, excesses));
         } else {
-            sum_over_rows(w.p, q, w.suffixes, w.stride);
+            const auto find = [&](const auto& weight) {
+                if constexpr (Arithmetic::kSumsOfRegisters && Patch != 0) {
+                    weights_of_rows<Patch>(w.p, q, w.suffixes, w.stride, weights, weight);
+                } else {
+                    sum_over_rows(w.p, q, w.suffixes, w.stride);
+                    weights_of_sums(weights, count, weight);
+                }
+            };
             if (parameters_.excess > 0)
-                weights_of_sums(weights, count, typename Arithmetic::template Weight<true>(arithmetic_));
+                find(typename Arithmetic::template Weight<true>(arithmetic_));
             else
-                weights_of_sums(weights, count, typename Arithmetic::template Weight<false>(arithmetic_));
+                find(typename Arithmetic::template Weight<false>(arithmetic_));
         }
     }
 
@@ -823,28 +916,58 @@ private:
         Sample* const sums = sums_.data();
         for (ptrdiff_t x = 0; x < columns; x += Lanes) {
             if constexpr (Patch != 0) {
-                Vector d[Patch];
-                for (int j = 0; j < Patch; ++j)
-                    d[j] = squared_difference(p + j * source_stride_ + x, q + j * source_stride_ + x);
-                Vector prefix{};
-                for (int j = 0; j < Patch; ++j) {
-                    store(sums + j * columns + x, add(load(suffixes + j * columns + x), prefix));
-                    prefix = add(prefix, d[j]);
-                }
-                Vector suffix{};
-                for (int j = Patch - 1; j >= 0; --j) {
-                    suffix = add(suffix, d[j]);
-                    store(suffixes + j * columns + x, suffix);
-                }
+                Vector of_rows[Patch];
+                add_rows(p + x, q + x, suffixes + x, columns, of_rows);
+                for (int j = 0; j < Patch; ++j) store(sums + j * columns + x, of_rows[j]);
             } else {
+                Sample* const differences = differences_.data();
                 Vector prefix{};
                 for (int j = 0; j < patch(); ++j) {
                     store(sums + j * columns + x, add(load(suffixes + j * columns + x), prefix));
-                    prefix = add(prefix, squared_difference(p + j * source_stride_ + x, q + j * source_stride_ + x));
+                    const Vector d = squared_difference(p + j * source_stride_ + x, q + j * source_stride_ + x);
+                    store(differences + j * Lanes, d);
+                    prefix = add(prefix, d);
+                }
+                Vector suffix{};
+                for (int j = patch() - 1; j >= 0; --j) {
+                    suffix = add(suffix, load(differences + j * Lanes));
+                    store(suffixes + j * columns + x, suffix);
                 }
             }
         }
-        if constexpr (Patch == 0) begin_suffixes(p, q, suffixes, columns);
+    }
+
+    // The same for one vector of columns; the suffixes become those of this group.
+    template <int P>
+    void add_rows(const Sample* p, const Sample* q, Sample* suffixes, ptrdiff_t columns, Vector (&sums)[P]) {
+        Vector d[P];
+        for (int j = 0; j < P; ++j) d[j] = squared_difference(p + j * source_stride_, q + j * source_stride_);
+        Vector prefix{};
+        for (int j = 0; j < P; ++j) {
+            sums[j] = add(load(suffixes + j * columns), prefix);
+            prefix = add(prefix, d[j]);
+        }
+        Vector suffix{};
+        for (int j = P - 1; j >= 0; --j) {
+            suffix = add(suffix, d[j]);
+            store(suffixes + j * columns, suffix);
+        }
+    }
+
+    // Sums over rows and columns and their weights at once, with the sums over rows of two neighbouring vectors of columns
+    // in registers.
+    template <int P, class Weight>
+    void weights_of_rows(const Sample* p, const Sample* q, Sample* suffixes, ptrdiff_t columns, Sample* weights,
+                         const Weight& weight) {
+        Vector here[P], next[P];
+        add_rows(p, q, suffixes, columns, here);
+        for (ptrdiff_t x = 0; x < columns; x += Lanes) {
+            if (x + Lanes < columns) add_rows(p + x + Lanes, q + x + Lanes, suffixes + x + Lanes, columns, next);
+            for (int j = 0; j < P; ++j) {
+                store(weights + j * columns + x, weight(Arithmetic::template sum_of_columns<P>(here[j], next[j]), x));
+                here[j] = next[j];
+            }
+        }
     }
 
     // sums[j] = taps times rows j .. P-1 of the group before, and 0 .. j-1 of this one.
@@ -938,7 +1061,7 @@ private:
             }
         }
         Total* const weight_total = weight_total_at(row);
-        for (int channel = 0; channel < channels(); ++channel) {
+        const auto add_channel = [&](int channel, auto with_weights) {
             const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0);
             Total* const value_total = total_at(channel, row);
             for (int g = 0; g < Count; ++g) {
@@ -948,16 +1071,18 @@ private:
             for (ptrdiff_t x = 0; x < columns; x += Lanes) {
                 Means values, weights;
                 values.load_from(value_total + x);
-                weights.load_from(weight_total + x);
+                if (with_weights) weights.load_from(weight_total + x);
                 for (int g = 0; g < Count; ++g) {
                     const Vector w_here = load(here[g] + x), w_there = load(there[g] + x);
                     values.add_products(w_here, load(after[g] + x), w_there, load(before[g] + x));
-                    weights.add_weights(w_here, w_there);
+                    if (with_weights) weights.add_weights(w_here, w_there);
                 }
                 values.store_to(value_total + x);
-                if (channel == 0) weights.store_to(weight_total + x);
+                if (with_weights) weights.store_to(weight_total + x);
             }
-        }
+        };
+        add_channel(0, std::true_type{});
+        for (int channel = 1; channel < channels_; ++channel) add_channel(channel, std::false_type{});
     }
 
     // Pairs of offsets of one pixel take the places of a pixel's two partners.
@@ -969,7 +1094,7 @@ private:
             if constexpr (Arithmetic::kWeighsPatches) keep_largest(here[g], row, columns);
         }
         Total* const weight_total = weight_total_at(row);
-        for (int channel = 0; channel < channels(); ++channel) {
+        for (int channel = 0; channel < channels_; ++channel) {
             const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0) + image_step;
             Total* const value_total = total_at(channel, row);
             for (ptrdiff_t x = 0; x < columns; x += Lanes) {
@@ -1001,7 +1126,7 @@ private:
                 const Total weight =
                     std::max<Total>(Total(parameters_.centre) * largest_at(row)[x], std::numeric_limits<Total>::min());
                 weight_total_at(row)[x] += weight;
-                for (int channel = 0; channel < channels(); ++channel)
+                for (int channel = 0; channel < channels_; ++channel)
                     total_at(channel, row)[x] += weight * *source_at(image_plane(0, 0) + channel, row, x);
             }
         }
@@ -1012,7 +1137,7 @@ private:
         if constexpr (Arithmetic::kWeighsPatches)
             if (parameters_.centre >= 0) add_centre(tile);
         float means[kTileColumns<Sample>];
-        for (int channel = 0; channel < channels(); ++channel) {
+        for (int channel = 0; channel < channels_; ++channel) {
             for (int row = 0; row < tile.rows; ++row) {
                 for (ptrdiff_t x = 0; x < tile.columns; x += Lanes)
                     Arithmetic::divide(total_at(channel, row) + x, weight_total_at(row) + x, parameters_.gain,
@@ -1039,16 +1164,17 @@ private:
     Scratch<Sample> suffixes_;      // (kGroup, patch_, stride_)
     Scratch<Sample> sums_;          // (patch_, stride_) and what a shifted load may read beyond
     Scratch<Sample> terms_;         // (patch_, stride_)
+    Scratch<Sample> differences_;   // (patch_, Lanes)
     Scratch<float> maps_;           // (2, tile_rows_ + patch_, stride_): scales and excesses
     Scratch<Total> totals_;         // (channels + 2, tile_rows_, tile_columns_): sums, sums of weights, largest weights
     std::vector<Term> patch_planes_;
     std::vector<std::vector<Offset>> own_offsets_, offsets_;  // of a pixel's own plane, and of others
 };
 
-// The size of equal tiles that cover n pixels, at most `largest` each.
-inline int tile_size(ptrdiff_t n, int largest) {
+// The size of equal tiles that cover n pixels, at most `largest` each, in multiples of `unit`.
+inline int tile_size(ptrdiff_t n, int largest, int unit) {
     const ptrdiff_t count = divide_up(n, largest);
-    return int(std::min<ptrdiff_t>(largest, round_up(divide_up(n, count), 16)));
+    return int(std::min<ptrdiff_t>(largest, round_up(divide_up(n, count), unit)));
 }
 
 // A tile that keeps many planes is smaller.
@@ -1064,14 +1190,15 @@ std::array<int, 2> largest_tile(const NlMeans& parameters, const NlMeansImages& 
     return size;
 }
 
-template <class Arithmetic, int Channels, int Patch>
+template <class Arithmetic, int Planes, int Patch>
 void denoise_tiles(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters, int threads) {
     const Array& result = images.result;
     const ptrdiff_t height = result.shape[2], width = result.shape[3];
     const auto [largest_rows, largest_columns] = largest_tile<typename Arithmetic::Sample>(parameters, images);
-    const int tile_rows = tile_size(height, largest_rows), tile_columns = tile_size(width, largest_columns);
+    const int tile_rows = tile_size(height, largest_rows, 16),
+              tile_columns = tile_size(width, largest_columns, Arithmetic::Lanes);
     const ptrdiff_t down = divide_up(height, tile_rows), across = divide_up(width, tile_columns);
-    using Denoiser = TileDenoiser<Arithmetic, Channels, Patch>;
+    using Denoiser = TileDenoiser<Arithmetic, Planes, Patch>;
     parallel_for(
         result.shape[0] * result.shape[1] * down * across, threads,
         [&] { return Denoiser(arithmetic, parameters, images, tile_rows, tile_columns); },
@@ -1086,64 +1213,65 @@ void denoise_tiles(const Arithmetic& arithmetic, const NlMeansImages& images, co
         });
 }
 
-template <class Arithmetic, int Channels>
-void denoise_channels(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters,
-                      int threads) {
-    switch (parameters.patch_before + parameters.patch_after + 1) {
-        case 6: return denoise_tiles<Arithmetic, Channels, 6>(arithmetic, images, parameters, threads);
-        case 7: return denoise_tiles<Arithmetic, Channels, 7>(arithmetic, images, parameters, threads);
-        default: return denoise_tiles<Arithmetic, Channels, 0>(arithmetic, images, parameters, threads);
+// Kernels of their own for the usual planes (grey, colour; 4 are a grey volume with patches as wide) and patches.
+template <class Arithmetic, int Planes, int Patch, int... Patches>
+void denoise_patches(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters,
+                     int threads) {
+    if (Patch == 0 || patch_width(parameters) == Patch)
+        return denoise_tiles<Arithmetic, Planes, Patch>(arithmetic, images, parameters, threads);
+    if constexpr (sizeof...(Patches) > 0)
+        return denoise_patches<Arithmetic, Planes, Patches...>(arithmetic, images, parameters, threads);
+    denoise_tiles<Arithmetic, 0, 0>(arithmetic, images, parameters, threads);
+}
+
+inline void denoise_in_floats(const NlMeansImages& images, const NlMeans& parameters, int threads) {
+    const FloatArithmetic floats(parameters);
+    const int planes = is_plain(parameters, images) ? planes_in_patch(parameters, images) : 0;
+    switch (planes) {
+        case 1: return denoise_patches<FloatArithmetic, 1, 4, 6, 7, 0>(floats, images, parameters, threads);
+        case 3: return denoise_patches<FloatArithmetic, 3, 4, 6, 7, 0>(floats, images, parameters, threads);
+        case 4: return denoise_patches<FloatArithmetic, 4, 4>(floats, images, parameters, threads);
+        default: return denoise_tiles<FloatArithmetic, 0, 0>(floats, images, parameters, threads);
     }
 }
 
 template <class Arithmetic>
-void denoise(const Arithmetic& arithmetic, const NlMeansImages& images, const NlMeans& parameters, int threads) {
-    const bool one_plane = !parameters.outer[0].in_patch && !parameters.outer[1].in_patch;
-    const int channels = one_plane && images.guide_channels() == images.channels() ? images.channels() : 0;
-    switch (channels) {
-        case 1: return denoise_channels<Arithmetic, 1>(arithmetic, images, parameters, threads);
-        case 3: return denoise_channels<Arithmetic, 3>(arithmetic, images, parameters, threads);
-        default: return denoise_channels<Arithmetic, 0>(arithmetic, images, parameters, threads);
+void denoise_in_shorts(const Arithmetic& shorts, const NlMeansImages& images, const NlMeans& parameters, int threads) {
+    switch (planes_in_patch(parameters, images)) {
+        case 1: return denoise_patches<Arithmetic, 1, 6, 7>(shorts, images, parameters, threads);
+        case 3: return denoise_patches<Arithmetic, 3, 6, 7>(shorts, images, parameters, threads);
+        default: return denoise_tiles<Arithmetic, 0, 0>(shorts, images, parameters, threads);
     }
 }
 
 inline void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps& maps, const Array& result,
                              const NlMeans& parameters, int threads) {
     const NlMeansImages images{image, guide, maps, result};
-    const FloatArithmetic floats(parameters);
-    if (!is_plain(parameters, images)) return denoise_tiles<FloatArithmetic, 0, 0>(floats, images, parameters, threads);
 #if FASTIMG_LEVEL >= 3
     if (image.dtype == DType::u8 && guide.dtype == DType::u8 && result.dtype == DType::u8 &&
-        ShortArithmetic::serves(parameters, guide.shape[4]))
-        return denoise(ShortArithmetic(parameters), images, parameters, threads);
+        is_plain(parameters, images) && ShortArithmetic::serves(parameters, guide.shape[4]))
+        return denoise_in_shorts(ShortArithmetic(parameters), images, parameters, threads);
 #endif
-    denoise(floats, images, parameters, threads);
-}
-
-// Of any channels; patches are 7 wide as a rule.
-template <class Arithmetic>
-void denoise_by_table(const NlMeansImages& images, const NlMeans& parameters, const WeightTable& table, int threads) {
-    const Arithmetic arithmetic(table);
-    if (parameters.patch_before + parameters.patch_after + 1 == 7)
-        denoise_tiles<Arithmetic, 0, 7>(arithmetic, images, parameters, threads);
-    else
-        denoise_tiles<Arithmetic, 0, 0>(arithmetic, images, parameters, threads);
+    denoise_in_floats(images, parameters, threads);
 }
 
 inline void denoise_nl_means_by_table(const Array& image, const Array& guide, const Array& result,
                                       const NlMeans& parameters, const WeightTable& table, int threads) {
     const NlMeansMaps no_maps;
     const NlMeansImages images{image, guide, no_maps, result};
-    if (image.dtype == DType::u16)
-        denoise_by_table<WholeArithmetic<uint16_t, true>>(images, parameters, table, threads);
-    else if (table.absolute)
-        denoise_by_table<WholeArithmetic<uint8_t, true>>(images, parameters, table, threads);
+    const auto denoise = [&](const auto& arithmetic) {
+        denoise_tiles<std::decay_t<decltype(arithmetic)>, 0, 0>(arithmetic, images, parameters, threads);
+    };
 #if FASTIMG_LEVEL >= 3
-    else if (ShortTableArithmetic::serves(table))
-        denoise(ShortTableArithmetic(table), images, parameters, threads);
+    if (image.dtype == DType::u8 && ShortTableArithmetic::serves(table))
+        return denoise_in_shorts(ShortTableArithmetic(table), images, parameters, threads);
 #endif
+    if (image.dtype == DType::u16)
+        denoise(WholeArithmetic<uint16_t, true>(table));
+    else if (table.absolute)
+        denoise(WholeArithmetic<uint8_t, true>(table));
     else
-        denoise_by_table<WholeArithmetic<uint8_t, false>>(images, parameters, table, threads);
+        denoise(WholeArithmetic<uint8_t, false>(table));
 }
 
 }  // namespace fastimg::FASTIMG_TARGET
