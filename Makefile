@@ -33,9 +33,20 @@ test-v4: $(VENV)/.test $(VENV)/.inplace
 test-resources: $(VENV)/.test
 	$(BIN)/pytest tests/cuda/test_resources.py
 
-# A part of the tests of the CUDA kernels on the CPU, compiled with AddressSanitizer and UndefinedBehaviorSanitizer.
+# Non-local means and Gaussian filters of the CPU under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer,
+# and a part of the tests of the CUDA kernels on the CPU under the first two.
 test-sanitized: $(VENV)/.test
+	$(MAKE) -j2 build/sanitized/address,undefined build/sanitized/thread
+	build/sanitized/address,undefined
+	build/sanitized/thread
 	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
+
+WATCHED := $(addprefix csrc/cpu/,denoise_nl_means.cpp gaussian.cpp support/thread_pool.cpp support/targets.cpp)
+
+build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) -std=gnu++17 -O1 -g1 -ffp-contract=fast -fno-math-errno -fno-ipa-icf -w -pthread -Icsrc/cpu \
+	    -fsanitize=$* -fno-sanitize-recover=all tests/sanitizers/kernels.cpp $(WATCHED) -o $@
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,222 @@
+// What non-local means computes with: the work on a tile (denoise_nl_means_tile.inl) is written once, over one of these.
+//
+// Each has vectors of `Lanes` samples; the cost of a difference and sums of costs (`add`); the weight of a sum; and `Means`,
+// the weighted sum or the sum of weights of a vector of pixels.
+
+namespace fastimg::FASTIMG_TARGET {
+
+// For every image. Sums of uint8 and small sums of uint16 are whole numbers below 2^24, and so exact.
+struct FloatArithmetic {
+    using Sample = float;
+    using Vector = Floats;
+    using Total = float;
+    static constexpr int Lanes = kLanes;
+    static constexpr bool kSumsOfRegisters = FASTIMG_LEVEL >= 4;
+    static constexpr bool kWeighsPatches = true;  // patches with taps, and every weighting
+
+    explicit FloatArithmetic(const NlMeans& parameters) : parameters(parameters) {}
+
+    template <class F>
+    static void visit_dtype(DType dtype, F&& f) {
+        visit(dtype, f);
+    }
+
+    Vector cost(Vector difference) const { return difference * difference; }
+    static Vector add(Vector a, Vector b) { return a + b; }
+    static Vector scaled(Vector a, float factor) { return a * factor; }
+    static Vector load_samples(const float* p) { return load(p); }
+
+#if FASTIMG_LEVEL >= 4
+    // Each lane and the P - 1 behind it, of two neighbouring vectors.
+    template <int P>
+    static Vector sum_of_columns(Vector a, Vector b) {
+        const Vector pairs = a + shifted<1>(a, b), pairs_behind = b + shifted<1>(b, b);
+        Vector sum = pairs + shifted<2>(pairs, pairs_behind);  // P = 4
+        if constexpr (P >= 6) sum += shifted<4>(pairs, pairs_behind);
+        if constexpr (P == 7) sum += shifted<6>(a, b);
+        return sum;
+    }
+    template <int N>
+    static Vector shifted(Vector a, Vector b) {
+        return (Vector)_mm512_alignr_epi32((__m512i)b, (__m512i)a, N);
+    }
+#endif
+
+#if FASTIMG_LEVEL >= 4
+    using Mask = __mmask16;
+    static Mask at_most(Vector d, float bound) {
+        return _mm512_cmp_ps_mask((__m512)d, _mm512_set1_ps(bound), _CMP_LE_OQ);
+    }
+#else
+    using Mask = Ints;
+    static Mask at_most(Vector d, float bound) { return d <= bound; }
+#endif
+
+    // 2^(d * factor) where `counts`, else 0. Relative error below 3e-6.
+    template <class Factor>
+    static Vector power_of_two(Vector d, Factor factor, Mask counts) {
+        constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: a float this large holds an integer in its low bits
+        const Vector shifted = d * factor + kMagic;
+        const Vector f = d * factor - (shifted - kMagic);  // 2^(d * factor) = 2^integer * 2^f, |f| <= 1/2
+        Vector power = f * 0.009582852f + 0.055906426f;
+        power = power * f + 0.240240991f;
+        power = power * f + 0.693124175f;
+        power = power * f + 1.0f;
+        using Words = VectorOf<uint32_t>::type;  // far beyond the cutoff the sum wraps round
+        const Words exponent = (Words)shifted << 23;
+#if FASTIMG_LEVEL >= 4
+        return (Vector)_mm512_maskz_add_epi32(counts, (__m512i)power, (__m512i)exponent);
+#else
+        return (Vector)(((Words)power + exponent) & (Words)counts);
+#endif
+    }
+
+    // exp(-d * scale) where d = max(0, sum of squares - excess) <= cutoff, else 0 (and 0 where d is NaN).
+    template <bool Excess>
+    struct Weight {
+        explicit Weight(const FloatArithmetic& a)
+            : factor(-a.parameters.scale * kLog2e), excess(a.parameters.excess), cutoff(a.parameters.cutoff) {}
+
+        Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
+            Vector d = sum_of_squares;
+            if constexpr (Excess) d = max(Floats{}, d - excess);  // in this order NaN stays NaN
+            return power_of_two(d, factor, at_most(d, cutoff));
+        }
+
+        float factor, excess, cutoff;
+    };
+
+    // Any weighting, with a scale and an excess for each pixel.
+    template <bool Welsch>
+    struct WeightByMaps {
+        WeightByMaps(const FloatArithmetic& a, const float* scales, const float* excesses)
+            : scales(scales), excesses(excesses), cutoff(a.parameters.cutoff * a.parameters.scale) {
+            if (a.parameters.weighting == Weighting::bisquare) squarings = 1;
+            if (a.parameters.weighting == Weighting::modified_bisquare) squarings = 3;
+        }
+
+        Vector operator()(Vector sum_of_squares, ptrdiff_t x) const {
+            const Vector t = max(Floats{}, sum_of_squares - load(excesses + x)) * load(scales + x);
+            if constexpr (Welsch) return power_of_two(t, -kLog2e, at_most(t, cutoff));
+            Vector power = max(1.0f - t, Floats{});  // in this order 0 where t is NaN
+            for (int i = 0; i < squarings; ++i) power *= power;
+            return power;
+        }
+
+        const float *scales, *excesses;
+        float cutoff;
+        int squarings = 0;
+    };
+
+    static constexpr float kLog2e = 1.44269504f;
+
+    // The centre pixel is an offset like all others; its distance is 0 and its weight 1.
+    Vector weight_of_centre() const { return broadcast(1.0f); }
+
+    struct Means {
+        Vector sum;
+        void load_from(const float* p) { sum = load(p); }
+        void store_to(float* p) const { store(p, sum); }
+        void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
+            sum += w_here * after;
+            sum += w_there * before;
+        }
+        void add_weights(Vector w_here, Vector w_there) { sum += w_here + w_there; }
+    };
+
+    // means[x] = values[x] / weights[x] * gain for a vector of pixels.
+    static void divide(const float* values, const float* weights, float gain, float* means) {
+        store(means, load(values) / load(weights) * gain);
+    }
+
+    const NlMeans parameters;
+};
+
+// quotients[i] = values[i] / weights[i], rounded half up; 0 where nothing weighs.
+template <class T>
+void store_quotients(const T* values, const T* weights, int n, uint32_t* quotients) {
+    for (int i = 0; i < n; ++i) quotients[i] = weights[i] ? uint32_t((values[i] + weights[i] / 2) / weights[i]) : 0;
+}
+
+// Whole weights from a table for all else: sums of differences in 32 bits; those of weighted uint16 in 64.
+template <class Value, bool Absolute>
+struct WholeArithmetic {
+    using Sample = uint32_t;
+    using Vector = VectorOf<uint32_t>::type;
+    using Total = std::conditional_t<sizeof(Value) == 1, uint32_t, uint64_t>;
+    static constexpr int Lanes = kLanes;
+    static constexpr bool kSumsOfRegisters = false;
+    static constexpr bool kWeighsPatches = false;
+
+    explicit WholeArithmetic(const WeightTable& table) : weights(table.weights), shift(table.shift) {
+        weights.push_back(0);
+    }
+
+    template <class F>
+    static void visit_dtype(DType, F&& f) {
+        f(Type<Value>{});
+    }
+
+    Vector cost(Vector difference) const {
+        if constexpr (!Absolute) return difference * difference;
+        const Ints d = (Ints)difference;
+        return (Vector)(d < 0 ? -d : d);
+    }
+    static Vector add(Vector a, Vector b) { return a + b; }
+    static Vector scaled(Vector a, float) { return a; }  // by 1
+    static Vector load_samples(const uint32_t* p) {
+        Vector v;
+        std::memcpy(&v, p, sizeof v);
+        return v;
+    }
+
+    template <bool>
+    struct Weight {
+        explicit Weight(const WholeArithmetic& a)
+            : table(a.weights.data()), shift(a.shift), end(uint32_t(a.weights.size()) - 1) {}
+
+        Vector operator()(Vector sum, ptrdiff_t) const {
+            const Vector index = sum >> shift, within = index < end ? index : Vector{} + end;
+#if FASTIMG_LEVEL >= 4
+            return (Vector)_mm512_i32gather_epi32((__m512i)within, table, 4);
+#elif FASTIMG_LEVEL >= 3
+            return (Vector)_mm256_i32gather_epi32(table, (__m256i)within, 4);
+#else
+            Vector weights;
+            for (int i = 0; i < Lanes; ++i) weights[i] = uint32_t(table[within[i]]);
+            return weights;
+#endif
+        }
+
+        const int32_t* table;
+        int shift;
+        uint32_t end;
+    };
+
+    Vector weight_of_centre() const { return Vector{} + uint32_t(weights[0]); }
+
+    struct Means {
+        typedef Total Totals __attribute__((vector_size(Lanes * sizeof(Total))));
+        Totals sum;
+        void load_from(const Total* p) { std::memcpy(&sum, p, sizeof sum); }
+        void store_to(Total* p) const { std::memcpy(p, &sum, sizeof sum); }
+        void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
+            sum += __builtin_convertvector(w_here, Totals) * __builtin_convertvector(after, Totals);
+            sum += __builtin_convertvector(w_there, Totals) * __builtin_convertvector(before, Totals);
+        }
+        void add_weights(Vector w_here, Vector w_there) {
+            sum += __builtin_convertvector(w_here, Totals) + __builtin_convertvector(w_there, Totals);
+        }
+    };
+
+    static void divide(const Total* values, const Total* weights, float, float* means) {
+        uint32_t quotients[Lanes];
+        store_quotients(values, weights, Lanes, quotients);
+        for (int i = 0; i < Lanes; ++i) means[i] = float(quotients[i]);
+    }
+
+    std::vector<int32_t> weights;
+    int shift;
+};
+
+}  // namespace fastimg::FASTIMG_TARGET

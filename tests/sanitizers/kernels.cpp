@@ -1,0 +1,160 @@
+// Non-local means and Gaussian filters of the CPU on images of odd sizes, dtypes and strides, for a sanitizer to watch: all
+// instruction sets, one thread and several, whose results must be equal. Ends with 0 if all is well.
+#include "denoise_nl_means.hpp"
+#include "gaussian.hpp"
+#include "support/targets.hpp"
+
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+
+using namespace fastimg;
+
+namespace {
+
+// An image in memory of exactly its size, so that what is read or written beside it is seen.
+class Image {
+public:
+    Image(DType dtype, std::vector<ptrdiff_t> shape) : dtype_(dtype), shape_(std::move(shape)) {
+        size_t count = 1;
+        for (ptrdiff_t n : shape_) count *= size_t(n);
+        memory_.resize(count * size_of(dtype));
+        std::mt19937 random{unsigned(count)};
+        for (size_t i = 0; i < count; ++i) put(i, float(random() % 256) / (is_whole() ? 1.0f : 255.0f));
+    }
+
+    Array array() {
+        Array a{memory_.data(), dtype_, int(shape_.size()), {}, {}};
+        ptrdiff_t stride = 1;
+        for (int axis = a.ndim - 1; axis >= 0; --axis) {
+            a.shape[axis] = shape_[size_t(axis)];
+            a.stride[axis] = stride;
+            stride *= a.shape[axis];
+        }
+        return a;
+    }
+
+    bool operator==(const Image& other) const { return memory_ == other.memory_; }
+
+private:
+    static size_t size_of(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::u16 ? 2 : 4; }
+    bool is_whole() const { return dtype_ != DType::f32; }
+    void put(size_t i, float value) {
+        if (dtype_ == DType::u8)
+            memory_[i] = uint8_t(value);
+        else if (dtype_ == DType::u16) {
+            const uint16_t whole = uint16_t(value * 257);
+            std::memcpy(&memory_[2 * i], &whole, 2);
+        } else
+            std::memcpy(&memory_[4 * i], &value, 4);
+    }
+
+    DType dtype_;
+    std::vector<ptrdiff_t> shape_;
+    std::vector<uint8_t> memory_;
+};
+
+int failures = 0;
+
+// Runs f(threads, result) with one thread and with four.
+template <class F>
+void compare_threads(const std::string& what, const Image& like, F&& f) {
+    Image one = like, four = like;
+    f(1, one.array());
+    f(4, four.array());
+    if (one == four) return;
+    std::printf("%s: the result depends on the number of threads\n", what.c_str());
+    ++failures;
+}
+
+NlMeans parameters(int patch, int distance, float unit) {
+    NlMeans p{};
+    p.patch_before = (patch - 1) / 2;
+    p.patch_after = patch / 2;
+    p.distance = distance;
+    p.scale = 1 / (0.2f * unit * unit * float(patch * patch));
+    p.excess = 0.01f / p.scale;
+    p.cutoff = 5 / p.scale;
+    p.gain = 1;
+    return p;
+}
+
+void denoise(const std::string& target) {
+    const NlMeansMaps no_maps;
+    for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
+        const float unit = dtype == DType::u8 ? 255.0f : dtype == DType::u16 ? 65535.0f : 1.0f;
+        for (const auto& shape : std::vector<std::vector<ptrdiff_t>>{{1, 1, 1, 1, 1},
+                                                                     {1, 1, 5, 3, 1},
+                                                                     {1, 1, 101, 203, 1},
+                                                                     {1, 1, 97, 33, 3},
+                                                                     {1, 1, 19, 40, 4},
+                                                                     {1, 5, 17, 35, 1}}) {
+            Image image(dtype, shape);
+            for (int patch : {2, 4, 6, 7, 9}) {
+                for (bool general : {false, true}) {
+                    NlMeans p = parameters(patch, 3, unit);
+                    if (shape[1] > 1) p.outer[1] = {general, 1, !general};
+                    p.truncated = general;
+                    if (general) {
+                        p.taps.assign(size_t(patch), 1.0f / float(patch));
+                        p.weighting = Weighting::bisquare;
+                        p.centre = 0.5f;
+                    }
+                    const Array from = image.array();
+                    compare_threads(target + " denoise_nl_means", image, [&](int threads, const Array& result) {
+                        denoise_nl_means(from, from, no_maps, result, p, threads);
+                    });
+                }
+                if (dtype == DType::f32) continue;
+                const WeightTable table{{19096, 9000, 400, 30}, patch == 7 ? 6 : 3, dtype == DType::u16};
+                const Array from = image.array();
+                NlMeans p = parameters(patch, 3, unit);
+                compare_threads(target + " denoise_nl_means_by_table", image, [&](int threads, const Array& result) {
+                    denoise_nl_means_by_table(from, from, result, p, table, threads);
+                });
+            }
+        }
+        Image image(dtype, {1, 1, 40, 50, 1}), h(DType::f32, {1, 1, 40, 50}), guide(DType::f32, {1, 1, 40, 50, 2});
+        const Array from = image.array(), compared = guide.array();
+        NlMeansMaps maps;
+        maps.h = maps.sigma = h.array();
+        compare_threads(target + " denoise_nl_means with maps", image, [&](int threads, const Array& result) {
+            denoise_nl_means(from, compared, maps, result, parameters(6, 3, 1.0f), threads);
+        });
+    }
+}
+
+void blur(const std::string& target) {
+    for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
+        for (const auto& shape :
+             std::vector<std::vector<ptrdiff_t>>{{1, 1}, {3, 2}, {101, 203}, {97, 40, 3}, {9, 8, 7, 6}}) {
+            for (int radius : {1, 4, 11, 40}) {
+                for (BorderMode border : {BorderMode::nearest, BorderMode::reflect, BorderMode::mirror,
+                                          BorderMode::wrap, BorderMode::constant}) {
+                    const AxisFilter filter{std::vector<double>(size_t(radius) + 1, 1.0 / (2 * radius + 1)), false,
+                                            border};
+                    std::vector<AxisFilter> filters(shape.size());
+                    for (size_t axis = 0; axis < std::min<size_t>(shape.size(), 3); ++axis) filters[axis] = filter;
+                    Image image(dtype, shape);
+                    const Array from = image.array();
+                    compare_threads(target + " gaussian", image, [&](int threads, const Array& result) {
+                        gaussian(from, result, filters, 0.5, 1.0, threads);
+                    });
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    for (Target target : supported_targets()) {
+        select_target(target_name(target));
+        denoise(target_name(target));
+        blur(target_name(target));
+        std::printf("%s: done\n", target_name(target));
+    }
+    return failures > 0;
+}
