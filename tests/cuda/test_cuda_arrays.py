@@ -118,6 +118,10 @@ OPERATIONS = {
     "gaussian, scratch": lambda image, out, kernel: filters.gaussian(image, (1, 2, 3), out=out),
     "gaussian, far taps": lambda image, out, kernel: filters.gaussian(image, 300, **CHANNELS_LAST, out=out),
     "denoise_nl_means": lambda image, out, kernel: restoration.denoise_nl_means(image, 3, 2, **CHANNELS_LAST, out=out),
+    "denoise_nl_means, any": lambda image, out, kernel: restoration.denoise_nl_means(
+        image, 3, 1, h=image, fast_mode=False, guide=image, center_weight=1, out=out
+    ),
+    "denoise_nl_means_sequence": lambda image, out, kernel: restoration.denoise_nl_means_sequence(image, 3, 2, out=out),
     "resize": lambda image, out, kernel: transform.resize(
         image, IMAGE.shape[:2], kernel="bicubic", **CHANNELS_LAST, out=out
     ),

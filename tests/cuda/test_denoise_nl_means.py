@@ -122,11 +122,13 @@ def test_patch_sizes_with_channels(device, rng, channels, patch_size):
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 3), (5, 1), (0, 6), (9, 12)])
 def test_patches_of_other_conventions(device, rng, before, after):
     """OpenCV's patches have an odd width; nothing asks that they be centred."""
-    image = rng.random((13, 19, 1), "float32")
-    options = dict(patch_before=before, patch_after=after, patch_distance=2, scale=0.05, excess=0.1, cutoff=40, gain=2)
+    image = rng.random((1, 1, 13, 19, 1), "float32")
+    options: dict[str, Any] = dict(patch_before=before, patch_after=after, patch_taps=[], patch_distance=2)
+    options |= dict(truncated=False, outer=((False, 0, False),) * 2, first_plane=0, weighting="welsch", centre=-1)
+    options |= dict(scale=0.05, excess=0.1, cutoff=40, gain=2, threads=1)
     result, expected = device.array(np.empty_like(image)), np.empty_like(image)
-    cuda.denoise_nl_means(device.array(image), result, **options, threads=1)
-    cpu.denoise_nl_means(image, expected, **options, threads=1)
+    cuda.denoise_nl_means(device.array(image), None, None, None, result, **options)
+    cpu.denoise_nl_means(image, None, None, None, expected, **options)
     assert_close(device.numpy(result), expected, scale=2)
 
 

@@ -4,89 +4,179 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import runtime
 
+# As csrc/cuda/denoise_nl_means.cu has them.
+WARP = 32
+WARPS = 4  # in a block of strips
+SIDE, THREADS = 64, 512  # of a block of the other kernel: pixels along an axis, threads
+MOST_TAPS = 127
+
+GATHERED = 3  # channels that a thread of the other kernel sums up, at most; one fewer where it has to keep most else
+BLOCK_MEMORY = 64 << 10  # shared memory of a block, which every device has
+
+_LARGEST = float(np.finfo(np.float32).max)
+_SQUARINGS = {"welsch": 0, "epanechnikov": 0, "bisquare": 1, "modified_bisquare": 3}
+
+_OUTER = np.dtype([("planes", np.int32), ("distance", np.int32), ("truncated", np.int32)])
 _PARAMETERS = np.dtype(
     [
-        ("image", runtime.view_dtype(3)),
-        ("result", runtime.view_dtype(3)),
+        ("image", runtime.view_dtype(5)),
+        ("guide", runtime.view_dtype(5)),
+        ("result", runtime.view_dtype(5)),
+        ("h", runtime.view_dtype(4)),
+        ("sigma", runtime.view_dtype(4)),
+        ("outer", _OUTER, (2,)),
+        ("first_plane", np.int32),
+        ("result_planes", np.int32),
         ("rows", np.int32),
         ("columns", np.int32),
         ("channels", np.int32),
+        ("guide_channels", np.int32),
+        ("tiles", np.int32),
         ("tiles_across", np.int32),
-        ("patch_before", np.int32),
-        ("patch_after", np.int32),
         ("distance", np.int32),
+        ("halves_h", np.int32),
+        ("halves_sigma", np.int32),
+        ("squarings", np.int32),
         ("to_units", np.float32),
         ("from_units", np.float32),
         ("gain", np.float32),
         ("excess", np.float32),
         ("cutoff", np.float32),
+        ("scale", np.float32),
+        ("centre", np.float32),
+        ("taps", np.float32, (MOST_TAPS,)),
     ],
     align=True,
 )
 
-# As csrc/cuda/denoise_nl_means.cu has them.
-WARP = 32
-WARPS = 4  # in a block of strips
-SIDE, THREADS, GATHERED = 64, 512, 3  # of a block of the other kernel: pixels along an axis, threads, channels
-
-_LARGEST = float(np.finfo(np.float32).max)
-
 
 def denoise_nl_means(
     image: Any,
+    guide: Any,
+    h: Any,
+    sigma: Any,
     result: Any,
     *,
     patch_before: int,
     patch_after: int,
+    patch_taps: Sequence[float],
     patch_distance: int,
+    truncated: bool,
+    outer: Sequence[tuple[bool, int, bool]],
+    first_plane: int,
+    weighting: str,
     scale: float,
     excess: float,
     cutoff: float,
+    centre: float,
     gain: float,
     threads: int,
 ) -> None:
-    rows, columns, channels = image.shape
-    patch = patch_before + patch_after + 1
-    unit = scale * math.log2(math.e)  # of squares: what they are multiplied by for weights to be 2^-sum
-    strip = strip_for(channels, patch, packed=_fits_halves(image.dtype, result.dtype, math.sqrt(unit), excess, cutoff))
-    if image.dtype.kind == "u":
-        # Sums of squares are whole numbers: those that equal the cutoff are not to fall beyond it for a rounding error.
-        cutoff = math.floor(cutoff + excess) + 0.5 - excess
+    rows, columns, channels = image.shape[2:]
+    in_patch = outer[0][0], outer[1][0]
     values = {
         "image": runtime.view_fields(image),
         "result": runtime.view_fields(result),
+        "outer": [(n, distance, ends) for n, (_, distance, ends) in zip(image.shape[:2], outer, strict=True)],
+        "first_plane": first_plane,
+        "result_planes": result.shape[1],
         "rows": rows,
         "columns": columns,
         "channels": channels,
-        "patch_before": patch_before,
-        "patch_after": patch_after,
         "distance": patch_distance,
-        "to_units": math.sqrt(unit),
-        "from_units": gain / math.sqrt(unit),
         "gain": gain,
-        "excess": min(excess * unit, _LARGEST),
+    }
+    plain = guide is None and h is None and sigma is None and not patch_taps and weighting == "welsch"
+    if plain and centre < 0 and not truncated and not any(in_patch):
+        unit = scale * math.log2(math.e)  # of squares: what they are multiplied by for weights to be 2^-sum
+        packed = _fits_halves(image.dtype, result.dtype, math.sqrt(unit), excess, cutoff)
+        strip = strip_for(channels, patch_before + patch_after + 1, packed)
+        if strip is not None:
+            _denoise_strips(image, result, strip, patch_before, patch_after, unit, excess, cutoff, values)
+            return
+    guide = image if guide is None else guide
+    general = general_for(
+        patch_before,
+        patch_after,
+        in_patch,
+        channels,
+        guide.shape[4],
+        taps=len(patch_taps) > 0,
+        maps=h is not None or sigma is not None,
+        welsch=weighting == "welsch",
+        centre=centre >= 0,
+        truncated=truncated,
+    )
+    down, across = -(-rows // SIDE), -(-columns // SIDE)
+    values |= {
+        "guide": runtime.view_fields(guide),
+        "guide_channels": guide.shape[4],
+        "tiles": down * across,
+        "tiles_across": across,
+        "squarings": _SQUARINGS[weighting],
+        "excess": excess,
+        "centre": centre,
+        **general.threshold(scale, cutoff),
+    }
+    for name, strengths in (("h", h), ("sigma", sigma)):
+        if strengths is not None:
+            values |= {name: runtime.view_fields(strengths), f"halves_{name}": strengths.dtype.itemsize == 2}
+    if patch_taps:
+        values["taps"] = _padded(tuple(patch_taps))
+    macros = {
+        "IN": runtime.c_type(image.dtype),
+        "GUIDE": runtime.c_type(guide.dtype),
+        "OUT": runtime.c_type(result.dtype),
+        **general.macros,
+    }
+    denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_any", _PARAMETERS, **macros)
+    grid = result.shape[0] * result.shape[1] * down * across, general.groups
+    denoise(grid, (THREADS,), values, shared_memory=general.shared_memory)
+
+
+# ---- strips ----------------------------------------------------------------------------------------------------------
+
+
+def _denoise_strips(
+    image: Any,
+    result: Any,
+    strip: Strip,
+    patch_before: int,
+    patch_after: int,
+    unit: float,
+    excess: float,
+    cutoff: float,
+    values: dict[str, Any],
+) -> None:
+    if image.dtype.kind == "u":
+        # Sums of squares are whole numbers: those that equal the cutoff are not to fall beyond it for a rounding error.
+        cutoff = math.floor(cutoff + excess) + 0.5 - excess
+    macros: dict[str, int | str] = {
+        "IN": runtime.c_type(image.dtype),
+        "OUT": runtime.c_type(result.dtype),
+        "EXCESS": int(excess > 0),
+        **strip.macros(patch_before, patch_after),
+    }
+    denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_strips", _PARAMETERS, **macros)
+    down, across = strip.tiles(image.shape[2], image.shape[3], patch_before, patch_after)
+    values |= {
+        "tiles": down * across,
+        "tiles_across": across,
+        "to_units": math.sqrt(unit),
+        "from_units": values["gain"] / math.sqrt(unit),
+        "excess": min(excess * unit, _LARGEST) / (patch_before + patch_after + 1),
         "cutoff": min(cutoff * unit, _LARGEST),
     }
-    types: dict[str, int | str] = {"IN": runtime.c_type(image.dtype), "OUT": runtime.c_type(result.dtype)}
-    types["EXCESS"] = int(excess > 0)
-    if strip is not None:
-        macros = types | strip.macros(patch_before, patch_after)
-        denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_strips", _PARAMETERS, **macros)
-        down, across = strip.tiles(rows, columns, patch_before, patch_after)
-        values |= {"tiles_across": across, "excess": values["excess"] / patch}
-        denoise((down * across,), (WARPS * WARP,), values)
-    else:
-        denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_any", _PARAMETERS, STRIPS=0, **types)
-        down, across = -(-rows // SIDE), -(-columns // SIDE)
-        grid = down * across, -(-channels // GATHERED)
-        denoise(grid, (THREADS,), values | {"tiles_across": across}, shared_memory=shared_memory(patch))
+    denoise((result.shape[0] * result.shape[1] * down * across,), (WARPS * WARP,), values)
 
 
 def _fits_halves(image: Any, result: Any, to_units: float, excess: float, cutoff: float) -> bool:
@@ -153,6 +243,95 @@ def strip_for(channels: int, patch: int, packed: bool) -> Strip | None:
     return None
 
 
-def shared_memory(patch: int) -> int:
-    """Bytes of a block of `denoise_nl_means_any`: a row of sums for each row of its pixels."""
-    return SIDE * ((SIDE + patch - 1) | 1) * 4
+# ---- everything else -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class General:
+    """How `denoise_nl_means_any` is specialised: what a patch covers, and what there is besides plain weights."""
+
+    before: int
+    after: int
+    in_patch: tuple[bool, bool]
+    channels: int
+    guide_channels: int
+    taps: bool = False
+    maps: bool = False
+    welsch: bool = True
+    centre: bool = False
+    truncated: bool = False
+
+    @functools.cached_property
+    def groups(self) -> int:
+        """Blocks that share the channels of their pixels."""
+        return -(-self.channels // (GATHERED - (self.maps and self.centre)))
+
+    @functools.cached_property
+    def shared_memory(self) -> int:
+        """Bytes of a block, besides what is static."""
+        return self._band * self._row + self._sums
+
+    @functools.cached_property
+    def macros(self) -> dict[str, int | str]:
+        return {
+            "STRIPS": 0,
+            "BEFORE": self.before,
+            "AFTER": self.after,
+            "OUTER0": int(self.in_patch[0]),
+            "OUTER1": int(self.in_patch[1]),
+            "CHANNELS": -(-self.channels // self.groups),
+            "GUIDE_CHANNELS": self.guide_channels if self.guide_channels <= GATHERED else 0,
+            "TAPS": int(self.taps),
+            "MAPS": int(self.maps),
+            "WELSCH": int(self.welsch),
+            "CENTRE": int(self.centre),
+            "TRUNCATED": int(self.truncated),
+            "BAND": self._band,
+            "MIN_BLOCKS": 2 if self._needs_few_registers else 1,
+        }
+
+    def threshold(self, scale: float, cutoff: float) -> dict[str, float]:
+        """The scale and the cutoff as the kernel wants them, compared in the order in which the CPU does."""
+        if self.taps or self.maps:
+            return {"scale": scale, "cutoff": float(np.float32(cutoff) * np.float32(scale))}
+        return {"scale": scale * math.log2(math.e) if self.welsch else scale, "cutoff": cutoff}
+
+    @property
+    def _needs_few_registers(self) -> bool:
+        """Whether 64 do, so that an SM has two blocks: what else a thread keeps or has under way takes more."""
+        sums = self.channels == 1 and self.welsch and not (self.maps or self.centre)
+        return sums and (not any(self.in_patch) or (not self.in_patch[0] and self.guide_channels == 1))
+
+    @property
+    def _under(self) -> int:
+        """Pixels under the patches of a block, along an axis."""
+        return SIDE + self.before + self.after
+
+    @property
+    def _row(self) -> int:
+        """Bytes of a row of squared differences."""
+        return (self._under | 1) * 4
+
+    @property
+    def _sums(self) -> int:
+        """Bytes of their sums over columns."""
+        return self._under * (SIDE | 1) * 4
+
+    @property
+    def _band(self) -> int:
+        """Rows of squared differences that a block keeps at a time: all, if there is room for them."""
+        planes = sum(self.before + self.after + 1 if deep else 1 for deep in self.in_patch)
+        tables = 24 * self._under + 16 * planes + 8 * (SIDE + 1)
+        most = (BLOCK_MEMORY - tables - 128 - self._sums) // self._row  # the tables may end beside a multiple of 128
+        return -(-self._under // -(-self._under // most))
+
+
+@functools.cache
+def general_for(*arguments: Any, **options: Any) -> General:
+    """One for each set of arguments, with what follows from them computed once."""
+    return General(*arguments, **options)
+
+
+@functools.cache
+def _padded(taps: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array([*taps, *[0.0] * (MOST_TAPS - len(taps))], np.float32)
