@@ -86,14 +86,14 @@ void denoise(const std::string& target) {
         const float unit = dtype == DType::u8 ? 255.0f : dtype == DType::u16 ? 65535.0f : 1.0f;
         for (const auto& shape : std::vector<std::vector<ptrdiff_t>>{{1, 1, 1, 1, 1},
                                                                      {1, 1, 5, 3, 1},
-                                                                     {1, 1, 101, 203, 1},
-                                                                     {1, 1, 97, 33, 3},
-                                                                     {1, 1, 19, 40, 4},
-                                                                     {1, 5, 17, 35, 1}}) {
+                                                                     {1, 1, 99, 200, 1},
+                                                                     {1, 1, 21, 33, 3},
+                                                                     {1, 1, 9, 17, 4},
+                                                                     {1, 4, 7, 18, 1}}) {
             Image image(dtype, shape);
-            for (int patch : {2, 4, 6, 7, 9}) {
+            for (int patch : {4, 7, 9}) {
                 for (bool general : {false, true}) {
-                    NlMeans p = parameters(patch, 3, unit);
+                    NlMeans p = parameters(patch, 1, unit);
                     if (shape[1] > 1) p.outer[1] = {general, 1, !general};
                     p.truncated = general;
                     if (general) {
@@ -109,7 +109,7 @@ void denoise(const std::string& target) {
                 if (dtype == DType::f32) continue;
                 const WeightTable table{{19096, 9000, 400, 30}, patch == 7 ? 6 : 3, dtype == DType::u16};
                 const Array from = image.array();
-                NlMeans p = parameters(patch, 3, unit);
+                NlMeans p = parameters(patch, 1, unit);
                 compare_threads(target + " denoise_nl_means_by_table", image, [&](int threads, const Array& result) {
                     denoise_nl_means_by_table(from, from, result, p, table, threads);
                 });
@@ -120,7 +120,7 @@ void denoise(const std::string& target) {
         NlMeansMaps maps;
         maps.h = maps.sigma = h.array();
         compare_threads(target + " denoise_nl_means with maps", image, [&](int threads, const Array& result) {
-            denoise_nl_means(from, compared, maps, result, parameters(6, 3, 1.0f), threads);
+            denoise_nl_means(from, compared, maps, result, parameters(6, 1, 1.0f), threads);
         });
     }
 }
@@ -128,8 +128,8 @@ void denoise(const std::string& target) {
 void blur(const std::string& target) {
     for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
         for (const auto& shape :
-             std::vector<std::vector<ptrdiff_t>>{{1, 1}, {3, 2}, {101, 203}, {97, 40, 3}, {9, 8, 7, 6}}) {
-            for (int radius : {1, 4, 11, 40}) {
+             std::vector<std::vector<ptrdiff_t>>{{1, 1}, {3, 2}, {71, 203}, {37, 40, 3}, {5, 4, 7}}) {
+            for (int radius : {1, 4, 20}) {
                 for (BorderMode border : {BorderMode::nearest, BorderMode::reflect, BorderMode::mirror,
                                           BorderMode::wrap, BorderMode::constant}) {
                     const AxisFilter filter{std::vector<double>(size_t(radius) + 1, 1.0 / (2 * radius + 1)), false,
