@@ -43,10 +43,10 @@
 // above, or products with taps, in which a thread's 8 sums share what they read.
 //
 // Instructions of sm_90 per pixel and offset for patches of 6 x 6 and one channel: squares 20.7 (1.16 for each pixel,
-// 13 each, the rest to begin), sums over columns 8.6, partners 21.7 (sums over rows 4.5, weights 7, results 2, addresses
-// and loads 8): together 51. A plane more under the patch costs 14, a channel more 15; taps, for a patch of 7 x 7, 15.
-// 64 registers: 32 warps to an SM; up to 128, for more channels and whatever else is kept for each pixel: 16. Where 64
-// KiB do not hold the squares under all patches of the block, from P = 34 on, they come in BANDs of rows.
+// 13 each, the rest to begin), sums over columns 8.6, partners 21.7 (sums over rows 4.5, weights 7, results 2, loads
+// and addresses 8): together 51. A plane more under the patch costs 14, a channel more 15; taps, for a patch of 7 x 7,
+// 15. 64 registers: 32 warps to an SM; up to 128, for more channels and whatever else is kept for each pixel: 16. Where
+// 64 KiB do not hold the squares under all patches of the block, from P = 34 on, they come in BANDs of rows.
 //
 // Macros: STRIPS (1 or 0: which kernel); IN, OUT (types of samples); CHANNELS (that a thread sums up); BEFORE and AFTER
 // (of the patch); MIN_BLOCKS (to an SM). For strips PACKED, EXCESS (1 where there is one to subtract), COLUMNS, ROWS,
@@ -507,7 +507,7 @@ __device__ constexpr int kSquaresPitch = kUnder | 1;      // odd: lanes that hav
 __device__ constexpr int kSumsPitch = kSide | 1;          // likewise
 __device__ constexpr int kPlanes0 = OUTER0 ? kPatch : 1;  // of a patch, along the outer axes
 __device__ constexpr int kPlanes1 = OUTER1 ? kPatch : 1;
-__device__ constexpr bool kFlat = kPlanes0 * kPlanes1 == 1;
+__device__ constexpr bool kFlat = !OUTER0 && !OUTER1;
 __device__ constexpr int kRowsAtOnce = kFlat && GUIDE_CHANNELS == 1 ? 2 : 1;  // more would take registers
 __device__ constexpr int kChannelsAtOnce = GUIDE_CHANNELS > 0 ? GUIDE_CHANNELS : 1;
 static_assert(kTracks > 0, "a row of squares takes a thread each");
