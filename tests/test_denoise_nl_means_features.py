@@ -100,6 +100,13 @@ def test_many_tiles(target, rng):
     np.testing.assert_array_equal(denoise_nl_means(volume, **options, threads=3), one)
 
 
+@pytest.mark.parametrize("fast_mode", [True, False])
+def test_many_planes_in_small_tiles(target, rng, fast_mode):
+    x = rng.random((2, 3, 15, 54), "float32")
+    options = dict(patch_size=5, patch_distance=1, h=0.4, fast_mode=fast_mode)
+    assert_close(denoise_nl_means(x, **options), reference(x, **options))
+
+
 @pytest.mark.parametrize(
     ("shape", "options"),
     [

@@ -45,7 +45,7 @@ std::array<int, 2> largest_tile(const NlMeans& parameters, const NlMeansImages& 
     const int margin = 2 * parameters.distance + parameters.patch_before + parameters.patch_after;
     const auto bytes = [&] { return planes * (size[0] + margin) * (size[1] + margin) * ptrdiff_t(sizeof(Sample)); };
     for (int axis = 0; bytes() > kTileBytes && std::max(size[0], size[1]) > 32; axis = 1 - axis)
-        if (size[axis] > 32) size[axis] /= 2;
+        size[axis] = int(round_up(divide_up(size[axis], 2), 32));  // whole vectors
     return size;
 }
 
