@@ -515,6 +515,7 @@ class _Window:
 
     def append(self, frame: arrays.Source) -> None:
         first = self._first
+        arrays.expect_together(first, frame)
         if (frame.data.shape, frame.data.dtype, frame.view.kind) != (
             first.data.shape,
             first.data.dtype,
@@ -524,7 +525,6 @@ class _Window:
                 f"frames must be alike: the first is of shape {first.data.shape} and dtype {first.data.dtype}, "
                 f"another of {frame.data.shape} and {frame.data.dtype}"
             )
-        arrays.expect_together(first, frame)
         with frame.current():
             if self.count == len(self._frames):
                 for i in range(self.count - 1):
