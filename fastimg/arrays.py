@@ -114,8 +114,7 @@ class Source:
         """A few constants where this array lives; on the CPU themselves. The same values are copied only once."""
         if not self.on_gpu:
             return constants
-        constants = np.asarray(constants, np.float32)
-        return self.backend.constants(constants.tobytes(), constants.shape)
+        return self.backend.constants(np.asarray(constants, np.float32))
 
     def result(self, shape: Sequence[int], dtypes: Sequence[DTypeLike], out: Any = None, name: str = "out") -> Result:
         """Memory for a result: new, or the caller's `out` once it has been checked.
@@ -160,18 +159,21 @@ class Source:
             raise ValueError(f"{name} must have shape {shape}, got {data.shape}")
         if not view.writable:
             raise ValueError(f"{name} is read-only")
-        if overlap(data, self.data):
-            raise ValueError(f"{name} must not overlap {self.name}")
+        expect_apart(data, self, name)
         if _overlaps_itself(data):
             raise ValueError(f"{name} must not hold one element at two places (a broadcast or sliding view)")
         return Result(data, lambda: out)
 
     def apart_from(self, out: Any, name: str = "out") -> Source:
         """This array, or a copy of it if `out`, where the result goes, overlaps it."""
-        if not overlap(_view(out, name, writable=True).data, self.data):
+        if not self.overlaps(out, name):
             return self
         with self.current():
             return replace(self, data=self.data.copy())
+
+    def overlaps(self, out: Any, name: str = "out") -> bool:
+        """Whether `out`, where a result goes, shares an element with this array."""
+        return overlap(_view(out, name, writable=True).data, self.data)
 
     def _new(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, Any]:
         try:
@@ -187,6 +189,26 @@ def expect_together(first: Source, second: Source) -> None:
             f"{second.name} must be on the device of {first.name}, {_place(first.view.device)}, "
             f"got {_place(second.view.device)}"
         )
+
+
+def expect_alike(first: Source, other: Source) -> None:
+    """Refuse two images of one argument that differ in kind, device, shape or dtype."""
+
+    def traits(source: Source) -> tuple[Any, ...]:
+        return source.data.shape, source.data.dtype, source.view.kind.__name__, _place(source.view.device)
+
+    if traits(first) != traits(other):
+        told = "of shape {} and dtype {} ({} on {})"
+        raise ValueError(
+            f"{other.name} must be alike: the first is {told.format(*traits(first))}, "
+            f"another {told.format(*traits(other))}"
+        )
+
+
+def expect_apart(out: Any, source: Source, name: str = "out") -> None:
+    """Refuse memory for a result that shares an element with an argument."""
+    if overlap(out, source.data):
+        raise ValueError(f"{name} must not overlap {source.name}")
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checks, arrays
+from ..restoration.non_local_means import planes, within_float32
 from . import lab
 
 __all__ = [
@@ -26,7 +27,6 @@ NORM_L1, NORM_L2 = 2, 4
 
 _LARGEST_TEMPLATE, _LARGEST_SEARCH, _LARGEST_TEMPORAL = 127, 511, 129
 _LEAST_WEIGHT = 0.001  # of the largest; what is less is 0
-_FLOAT32 = np.finfo(np.float32)
 
 
 def fastNlMeansDenoising(
@@ -87,16 +87,14 @@ def fastNlMeansDenoising(
     >>> bool(opencv.fastNlMeansDenoising(noisy, h=10).std() < 3)
     True
     """
-    if isinstance(dst, list | tuple):
-        dst, h = h, dst
-        dst = None if isinstance(dst, int | float) else dst  # the default
+    dst, h = _in_order(dst, h)
     source = arrays.take(src, "src")
     windows = _Windows.checked(templateWindowSize, searchWindowSize, 1)
     work = _Work.checked(source, h, windows, normType, threads)
     if dst is not None:
         source = source.apart_from(dst, "dst")
     result = source.result(source.data.shape, [source.data.dtype], dst, "dst")
-    work.run(_planes(source.data), _planes(result.data))
+    work.run(source.data, result.data)
     return result.give_back()
 
 
@@ -149,16 +147,14 @@ def fastNlMeansDenoisingMulti(
     >>> opencv.fastNlMeansDenoisingMulti(frames, 2, 3, h=10).shape
     (32, 32)
     """
-    if isinstance(dst, list | tuple):
-        dst, h = h, dst
-        dst = None if isinstance(dst, int | float) else dst
+    dst, h = _in_order(dst, h)
     windows = _Windows.checked(templateWindowSize, searchWindowSize, temporalWindowSize)
     sources, index = _taken(srcImgs, imgToDenoiseIndex, windows)
     source = sources[index]
     work = _Work.checked(source, h, windows, normType, threads)
     frames = _stacked(sources)
     result = source.result(source.data.shape, [source.data.dtype], _apart(dst, sources), "dst")
-    work.run(_planes_of_frames(frames), _planes(result.data), first_plane=index)
+    work.run(frames, result.data, first_plane=index)
     return result.give_back()
 
 
@@ -276,6 +272,13 @@ def fastNlMeansDenoisingColoredMulti(
 # ---- what was asked for ----------------------------------------------------------------------------------------------
 
 
+def _in_order(dst: Any, h: Any) -> tuple[Any, Any]:
+    """`dst` and `h`, which change their places in OpenCV's signature where `h` is a list."""
+    if not isinstance(dst, list | tuple):
+        return dst, h
+    return (None if isinstance(h, int | float) else h), dst  # a number is the default of `h`
+
+
 class _Windows(NamedTuple):
     """Radii of the windows."""
 
@@ -326,7 +329,9 @@ class _Work(NamedTuple):
         return cls(source, strengths, windows, absolute, _checks.threads(threads))
 
     def run(self, image: Any, result: Any, first_plane: int = 0) -> None:
-        """Denoise planes as backends take them."""
+        """Denoise an image, or that one of a stack of images."""
+        axis = None if self.source.data.ndim == 2 else -1
+        image, result = planes(image, axis), planes(result, axis)
         together = len(self.strengths) == 1
         for channel, h in enumerate(self.strengths):
             part = slice(None) if together else slice(channel, channel + 1)
@@ -366,7 +371,7 @@ class _Work(NamedTuple):
         )
 
     def _by_exponential(self, image: Any, guide: Any, result: Any, h: float, channels: int, first_plane: int) -> None:
-        norm = min(max(channels * h**2 * self.windows.samples, float(_FLOAT32.tiny)), float(_FLOAT32.max))
+        norm = within_float32(channels * h**2 * self.windows.samples)
         self.source.backend.denoise_nl_means(
             image,
             guide,
@@ -383,7 +388,7 @@ class _Work(NamedTuple):
             weighting="welsch",
             scale=1 / norm,
             excess=0.0,
-            cutoff=min(-math.log(_LEAST_WEIGHT) * norm, float(_FLOAT32.max)),
+            cutoff=within_float32(-math.log(_LEAST_WEIGHT) * norm),
             centre=-1.0,
             gain=1.0,
             threads=self.threads,
@@ -426,22 +431,15 @@ def _taken(
     number = _checks.integer(index, "imgToDenoiseIndex", at_least=0, at_most=len(images) - 1)
     first = max(number - windows.temporal, 0)
     sources = [arrays.take(image, "srcImgs", dtypes=dtypes) for image in images[first : number + windows.temporal + 1]]
-    middle = sources[number - first]
     for source in sources:
-        arrays.expect_together(middle, source)
-        if (source.data.shape, source.data.dtype) != (middle.data.shape, middle.data.dtype):
-            raise ValueError(
-                f"srcImgs must be alike: one is of shape {middle.data.shape} and dtype {middle.data.dtype}, another of "
-                f"{source.data.shape} and {source.data.dtype}"
-            )
+        arrays.expect_alike(sources[0], source)
     return sources, number - first
 
 
 def _apart(dst: Any, sources: list[arrays.Source]) -> Any:
-    """`dst`, refused if it overlaps an image; the images have been copied where it may."""
-    for source in sources if dst is not None else ():
-        if source.apart_from(dst, "dst") is not source:
-            raise ValueError("dst must not overlap an image of srcImgs")
+    """`dst`, refused if it overlaps an image."""
+    if dst is not None and any(source.overlaps(dst, "dst") for source in sources):
+        raise ValueError("dst must not overlap an image of srcImgs")
     return dst
 
 
@@ -453,15 +451,6 @@ def _stacked(sources: list[arrays.Source]) -> Any:
         for i, source in enumerate(sources):
             frames[i] = source.data
     return frames
-
-
-def _planes(data: Any) -> Any:
-    """An image as backends take it: two outer axes, rows, columns, channels."""
-    return _planes_of_frames(data[np.newaxis])
-
-
-def _planes_of_frames(data: Any) -> Any:
-    return data[np.newaxis, ..., np.newaxis] if data.ndim == 3 else data[np.newaxis]
 
 
 def _colour(source: arrays.Source, name: str) -> arrays.Source:
@@ -483,10 +472,10 @@ def _denoise_in_lab(
     n_threads = _checks.threads(threads)
     frames = source.view.new((len(sources), *source.data.shape), source.data.dtype)[0]
     for i, each in enumerate(sources):
-        lab.bgr_to_lab(each, arrays.Result(frames[i], lambda: None), n_threads)
+        lab.bgr_to_lab(each, frames[i], n_threads)
     denoised = source.view.new(source.data.shape, source.data.dtype)[0]
     for part, h, name in ((slice(0, 1), strengths[0], "h"), (slice(1, 3), strengths[1], "hColor")):
         component = arrays.Source(frames[index][..., part], source.name, source.view)
         work = _Work.checked(component, _checks.real(h, name), windows, NORM_L2, threads)
-        work.run(_planes_of_frames(frames[..., part]), _planes(denoised[..., part]), first_plane=index)
-    lab.lab_to_bgr(arrays.Source(denoised, source.name, source.view), result, n_threads)
+        work.run(frames[..., part], denoised[..., part], first_plane=index)
+    lab.lab_to_bgr(arrays.Source(denoised, source.name, source.view), result.data, n_threads)

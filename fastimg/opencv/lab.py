@@ -9,7 +9,7 @@ for every backend. (Facts about `modules/imgproc/src/color_lab.cpp` of OpenCV 4 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +40,16 @@ class _FromLab(NamedTuple):
     cubes: Table  # the inverse of f, from _FIRST_CUBE on, in the same units
 
 
-def bgr_to_lab(bgr: arrays.Source, lab: arrays.Result, threads: int) -> None:
-    """Three channels, the last axis, of uint8."""
+def bgr_to_lab(bgr: arrays.Source, lab: Any, threads: int) -> None:
+    """Three channels, the last axis, of uint8; `lab` is memory beside `bgr`, or its own."""
     coefficients, cube_roots = _to_lab()
-    bgr.backend.opencv_bgr_to_lab(bgr.data, lab.data, coefficients, cube_roots, threads)
+    bgr.backend.opencv_bgr_to_lab(bgr.data, lab, coefficients, cube_roots, threads)
 
 
-def lab_to_bgr(lab: arrays.Source, bgr: arrays.Result, threads: int) -> None:
-    """Three channels, the last axis, of uint8; the arrays may be the same."""
+def lab_to_bgr(lab: arrays.Source, bgr: Any, threads: int) -> None:
+    """The way back, of the same arrays."""
     coefficients, lightness, cubes = _from_lab()
-    lab.backend.opencv_lab_to_bgr(lab.data, bgr.data, coefficients, lightness, cubes, _FIRST_CUBE, threads)
+    lab.backend.opencv_lab_to_bgr(lab.data, bgr, coefficients, lightness, cubes, _FIRST_CUBE, threads)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -137,16 +137,10 @@ def denoise_nl_means(
     else:
         _checks.rank(source.data.ndim, "image", range(3, 6), "rows, columns and channels")
     options = _Options.checked(patch_size, patch_distance, fast_mode, weighting, center_weight, preserve_range, threads)
-    compared = _Compared.of(source, axis, guide, options)
-    strength = _strength(compared, h, sigma, mean_sigma)
-    result = options.result(source, out)
-    if guide is not None and arrays.overlap(result.data, compared.source.data):
-        raise ValueError("out must not overlap guide")
     around = OuterAxis(True, options.patch_distance, not fast_mode)
     axes = source.data.ndim - (axis is not None)
-    outer = (around if axes > 3 else _ALONE, around if axes > 2 else _ALONE)
-    _run(source, axis, compared, strength, options, outer, result.data)
-    return result.give_back()
+    outer = around if axes > 3 else _ALONE, around if axes > 2 else _ALONE
+    return _denoised(source, axis, guide, h, sigma, mean_sigma, options, outer, out)
 
 
 def denoise_nl_means_sequence(
@@ -222,14 +216,8 @@ def denoise_nl_means_sequence(
         if axis == 0:
             raise ValueError("channel_axis must not be the first axis, which is time, got 0")
     options = _Options.checked(patch_size, patch_distance, fast_mode, weighting, center_weight, preserve_range, threads)
-    reach = _temporal_distance(temporal_distance)
-    compared = _Compared.of(source, axis, guide, options)
-    strength = _strength(compared, h, sigma, _mean_sigma_of_frames)
-    result = options.result(source, out)
-    if guide is not None and arrays.overlap(result.data, compared.source.data):
-        raise ValueError("out must not overlap guide")
-    _run(source, axis, compared, strength, options, (_ALONE, OuterAxis(False, reach, True)), result.data)
-    return result.give_back()
+    outer = _ALONE, OuterAxis(False, _temporal_distance(temporal_distance), True)
+    return _denoised(source, axis, guide, h, sigma, _mean_sigma_of_frames, options, outer, out)
 
 
 def denoise_nl_means_stream(
@@ -412,7 +400,10 @@ class _Strength(NamedTuple):
     sigma: Any
 
 
-def _strength(compared: _Compared, h: Any, sigma: Any, estimate: Any) -> _Strength:
+_Estimate = Callable[[arrays.Source, int | None], float]  # of the noise of an image with channels along an axis
+
+
+def _strength(compared: _Compared, h: Any, sigma: Any, estimate: _Estimate) -> _Strength:
     sigma = _number_or_map(sigma, "sigma", compared, at_least=0)
     if not (isinstance(h, str) and h == "auto"):
         return _Strength(_number_or_map(h, "h", compared, above=0), sigma)
@@ -441,6 +432,26 @@ def _mean_sigma_of_frames(source: arrays.Source, axis: int | None) -> float:
 # ---- the work --------------------------------------------------------------------------------------------------------
 
 
+def _denoised(
+    source: arrays.Source,
+    axis: int | None,
+    guide: Any,
+    h: Any,
+    sigma: Any,
+    estimate: _Estimate,
+    options: _Options,
+    outer: tuple[OuterAxis, OuterAxis],
+    out: Any,
+) -> Any:
+    compared = _Compared.of(source, axis, guide, options)
+    strength = _strength(compared, h, sigma, estimate)
+    result = options.result(source, out)
+    if guide is not None:
+        arrays.expect_apart(result.data, compared.source)
+    _run(source, axis, compared, strength, options, outer, result.data)
+    return result.give_back()
+
+
 def _run(
     source: arrays.Source,
     axis: int | None,
@@ -452,17 +463,17 @@ def _run(
     first_plane: int = 0,
 ) -> None:
     axes = 2 + sum(each.in_patch for each in outer)
-    h = strength.h if isinstance(strength.h, float) else 1.0
-    sigma = strength.sigma if isinstance(strength.sigma, float) else 1.0
+    h, h_map = _number_and_map(strength.h)
+    sigma, sigma_map = _number_and_map(strength.sigma)
     channels, half = compared.channels, options.patch_size // 2
-    norm = _within_float32(channels * _squared(h * compared.unit) * options.divisor(axes))
+    norm = within_float32(channels * _squared(h * compared.unit) * options.divisor(axes))
     excess = 2 * _squared(sigma * compared.unit) * channels * options.share_of_noise(axes)
     source.backend.denoise_nl_means(
-        _planes(source.data, axis),
-        None if compared.source is source else _planes(compared.source.data, compared.axis),
-        None if strength.h is h else _stacked(strength.h, 4),
-        None if strength.sigma is sigma else _stacked(strength.sigma, 4),
-        _planes(result, axis),
+        planes(source.data, axis),
+        None if compared.source is source else planes(compared.source.data, compared.axis),
+        h_map,
+        sigma_map,
+        planes(result, axis),
         patch_before=half - options.fast_mode,
         patch_after=half,
         patch_taps=options.taps(),
@@ -472,12 +483,17 @@ def _run(
         first_plane=first_plane,
         weighting=options.weighting,
         scale=1 / norm,
-        excess=_within_float32(excess) if excess else 0.0,
-        cutoff=_within_float32(_CUTOFF * norm),
+        excess=within_float32(excess) if excess else 0.0,
+        cutoff=within_float32(_CUTOFF * norm),
         centre=options.centre,
         gain=1 / options.unit(source.data.dtype),
         threads=options.threads,
     )
+
+
+def _number_and_map(value: Any) -> tuple[float, Any]:
+    """A strength as a factor for all pixels and one for each, where backends take it; None without."""
+    return (value, None) if isinstance(value, float) else (1.0, _stacked(value, 4))
 
 
 def _stream(
@@ -504,7 +520,7 @@ class _Window:
         self, first: arrays.Source, axis: int | None, reach: int, options: _Options, h: Any, sigma: Any
     ) -> None:
         self._first, self._axis, self._reach, self._options = first, axis, reach, options
-        self._strength = _strength(_Compared.of(first, axis, None, options), h, sigma, None)
+        self._strength = _strength(_Compared.of(first, axis, None, options), h, sigma, mean_sigma)
         self._frames = first.view.new((2 * reach + 1, *first.data.shape), first.data.dtype)[0]
         self.count = 0  # frames kept
         self._next = 0  # the next to be denoised
@@ -514,17 +530,7 @@ class _Window:
         return self.count - self._next
 
     def append(self, frame: arrays.Source) -> None:
-        first = self._first
-        arrays.expect_together(first, frame)
-        if (frame.data.shape, frame.data.dtype, frame.view.kind) != (
-            first.data.shape,
-            first.data.dtype,
-            first.view.kind,
-        ):
-            raise ValueError(
-                f"frames must be alike: the first is of shape {first.data.shape} and dtype {first.data.dtype}, "
-                f"another of {frame.data.shape} and {frame.data.dtype}"
-            )
+        arrays.expect_alike(self._first, frame)
         with frame.current():
             if self.count == len(self._frames):
                 for i in range(self.count - 1):
@@ -545,7 +551,7 @@ class _Window:
         return result.give_back()
 
 
-def _planes(data: Any, axis: int | None) -> Any:
+def planes(data: Any, axis: int | None) -> Any:
     """An image as backends take it: two outer axes, rows, columns, channels."""
     return _stacked(data[..., np.newaxis] if axis is None else np.moveaxis(data, axis, -1), 5)
 
@@ -558,6 +564,6 @@ def _squared(value: float) -> float:
     return value**2 if value < 1e150 else float("inf")
 
 
-def _within_float32(value: float) -> float:
+def within_float32(value: float) -> float:
     """The nearest positive value that float32 holds: beyond it, a strength is as good as none or infinite."""
     return min(max(value, float(_FLOAT32.tiny)), float(_FLOAT32.max))

@@ -68,7 +68,7 @@ def denoise_nl_means_by_table(
         "image": runtime.view_fields(image),
         "guide": runtime.view_fields(guide),
         "result": runtime.view_fields(result),
-        "weights": runtime.address(runtime.table(table)),
+        "weights": runtime.address(runtime.constants(table)),
         "weights_end": weights.size,
         "shift": shift,
         "planes": planes,

@@ -18,7 +18,7 @@ BLOCK = 256
 def opencv_bgr_to_lab(
     bgr: Any, lab: Any, coefficients: Sequence[int], cube_roots: NDArray[np.int32], threads: int
 ) -> None:
-    values = {"coefficients": coefficients, "roots": runtime.address(runtime.table(cube_roots))}
+    values = {"coefficients": coefficients, "roots": runtime.address(runtime.constants(cube_roots))}
     _convert("opencv_bgr_to_lab", bgr, lab, values)
 
 
@@ -33,8 +33,8 @@ def opencv_lab_to_bgr(
 ) -> None:
     values = {
         "coefficients": coefficients,
-        "lightness": runtime.address(runtime.table(lightness)),
-        "cubes": runtime.address(runtime.table(cubes)),
+        "lightness": runtime.address(runtime.constants(lightness)),
+        "cubes": runtime.address(runtime.constants(cubes)),
         "first_cube": first_cube,
     }
     _convert("opencv_lab_to_bgr", lab, bgr, values)

@@ -204,21 +204,16 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
 _of_graphs: list[Any] = []
 
 
-def constants(values: bytes, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
+def constants(values: NDArray[Any]) -> Any:
     """Constants on the current device, copied there at the first use; after that nothing waits."""
     library = cupy()
-    key = library, library.cuda.Device().id, values, shape, np.dtype(dtype)
+    key = library, library.cuda.Device().id, values.tobytes(), values.shape, values.dtype
     if key not in _constants:
         if len(_constants) == MOST_CONSTANTS:
             library.cuda.Device().synchronize()  # kernels in any stream may still read them
             _constants.clear()
-        _constants[key] = upload(np.frombuffer(values, dtype).reshape(shape))
+        _constants[key] = upload(values)
     return _constants[key]
-
-
-def table(values: NDArray[np.int32]) -> Any:
-    """`constants` of whole numbers."""
-    return constants(values.tobytes(), values.shape, np.int32)
 
 
 _constants: dict[Any, Any] = {}

@@ -94,7 +94,7 @@ def structural_similarity(
         blocks = grid["strips"] * grid["bands"] * image0.shape[0]
     else:
         name, block, parameters = "structural_similarity_any", ANY_BLOCK, _PARAMETERS[0]
-        table = runtime.constants(_exact_weights(weights).tobytes(), (radius + 1,))
+        table = runtime.constants(_exact_weights(weights))
         values["weights"] = runtime.address(table)
         blocks = -(-image0.shape[0] * math.prod(sizes) // ANY_BLOCK)
     shares = out if blocks == 1 else runtime.empty((blocks,), np.float64)
