@@ -108,7 +108,7 @@ inline void denoise_nl_means(const Array& image, const Array& guide, const NlMea
     const NlMeansImages images{image, guide, maps, result};
 #if FASTIMG_LEVEL >= 3
     if (image.dtype == DType::u8 && guide.dtype == DType::u8 && result.dtype == DType::u8 &&
-        is_plain(parameters, images) && ShortArithmetic::serves(parameters, guide.shape[4]))
+        is_plain(parameters, images) && ShortArithmetic::serves(parameters, planes_in_patch(parameters, images)))
         return denoise_in_shorts(ShortArithmetic(parameters), images, parameters, threads);
 #endif
     denoise_in_floats(images, parameters, threads);

@@ -5,6 +5,8 @@
 
 namespace fastimg::FASTIMG_TARGET {
 
+inline int patch_width(const NlMeans& parameters) { return parameters.patch_before + parameters.patch_after + 1; }
+
 // For every image. Sums of uint8 and small sums of uint16 are whole numbers below 2^24, and so exact.
 struct FloatArithmetic {
     using Sample = float;

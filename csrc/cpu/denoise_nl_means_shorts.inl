@@ -28,11 +28,10 @@ struct ShortArithmetic {
     static constexpr int kMostSquares = 256;      // in a sum: more would lose more of their bits
     static constexpr int kMostOffsets = 63 * 63;  // so many weights of 12 bits times 255 fit into 32 bits
 
-    static bool serves(const NlMeans& parameters, ptrdiff_t channels) {
-        const ptrdiff_t width = parameters.patch_before + parameters.patch_after + 1;
-        ptrdiff_t squares = width * width * channels;
-        for (const NlMeans::Outer& outer : parameters.outer) squares *= outer.in_patch ? width : 1;
-        return offsets_of(parameters) <= kMostOffsets && squares <= kMostSquares &&
+    // Patches that are compared on so many planes.
+    static bool serves(const NlMeans& parameters, int planes) {
+        const int width = patch_width(parameters);
+        return offsets_of(parameters) <= kMostOffsets && width * width * planes <= kMostSquares &&
                parameters.excess <= 3 * parameters.cutoff && parameters.centre < 0;
     }
 

@@ -55,8 +55,6 @@ struct OuterPlanes {
     int before, after;
 };
 
-inline int patch_width(const NlMeans& parameters) { return parameters.patch_before + parameters.patch_after + 1; }
-
 // Planes of the guide that patches are compared on.
 inline int planes_in_patch(const NlMeans& parameters, const NlMeansImages& images) {
     int planes = images.guide_channels();
@@ -94,7 +92,7 @@ public:
           images_(images),
           channels_(images.channels()),
           guide_channels_(images.guide_channels()),
-          patch_(parameters.patch_before + parameters.patch_after + 1),
+          patch_(patch_width(parameters)),
           planes_{{parameters, 0}, {parameters, 1}},
           tile_rows_(rows),
           tile_columns_(columns),

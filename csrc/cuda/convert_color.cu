@@ -8,6 +8,7 @@
 // Integers are computed in float, and again in double where a sum comes nearer to a half than its error could reach.
 //
 // Macros: IN, OUT (types of samples), FROM, TO (channels), AXES (of pixels, after merging).
+#include "support/offset.cuh"
 #include "support/vector_access.cuh"
 #include "support/view.cuh"
 
@@ -32,17 +33,6 @@ struct Parameters {
     int32_t image_layout, result_layout;
 };
 
-// Where pixel number i lies, in elements from the first.
-__device__ int64_t offset_of(int64_t i, const int64_t* shape, const int64_t* stride) {
-    int64_t offset = 0;
-#pragma unroll
-    for (int axis = AXES - 1; axis > 0; --axis) {
-        offset += i % shape[axis] * stride[axis];
-        i /= shape[axis];
-    }
-    return offset + i * stride[0];
-}
-
 template <class T, int Channels>
 __device__ void load_pixels(float (&pixels)[kPixels][Channels], const View<kMostAxes>& view, int64_t channel,
                             Layout layout, const int64_t* shape, int64_t first, int count) {
@@ -65,7 +55,7 @@ __device__ void load_pixels(float (&pixels)[kPixels][Channels], const View<kMost
     } else {
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {
-            const int64_t offset = i < count ? offset_of(first + i, shape, view.stride) : 0;
+            const int64_t offset = i < count ? offset_of<AXES>(first + i, shape, view.stride) : 0;
 #pragma unroll
             for (int c = 0; c < Channels; ++c) pixels[i][c] = i < count ? to_float(p[offset + c * channel]) : 0.0f;
         }
@@ -96,7 +86,7 @@ __device__ void store_pixels(const T (&pixels)[kPixels][Channels], const View<kM
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {
             if (i >= count) break;
-            const int64_t offset = offset_of(first + i, shape, view.stride);
+            const int64_t offset = offset_of<AXES>(first + i, shape, view.stride);
 #pragma unroll
             for (int c = 0; c < Channels; ++c) p[offset + c * channel] = pixels[i][c];
         }

@@ -4,6 +4,7 @@
 // neither images nor arithmetic bind, the look-ups do.
 //
 // Macros: AXES (of pixels, after merging).
+#include "support/offset.cuh"
 #include "support/view.cuh"
 
 using namespace fastimg;
@@ -64,24 +65,13 @@ __device__ Triple bgr_of_lab(const Triple& lab, const Parameters& parameters) {
     return bgr;
 }
 
-// Where pixel number i lies, in elements from the first.
-__device__ int64_t offset_of(int64_t i, const int64_t* shape, const int64_t* stride) {
-    int64_t offset = 0;
-#pragma unroll
-    for (int axis = AXES - 1; axis > 0; --axis) {
-        offset += i % shape[axis] * stride[axis];
-        i /= shape[axis];
-    }
-    return offset + i * stride[0];
-}
-
 template <class F>
 __device__ void convert_pixel(const Parameters& parameters, F&& convert) {
     const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i >= parameters.pixels) return;
     const uint8_t* const from =
-        parameters.from.at<const uint8_t>() + offset_of(i, parameters.shape, parameters.from.stride);
-    uint8_t* const to = parameters.to.at<uint8_t>() + offset_of(i, parameters.shape, parameters.to.stride);
+        parameters.from.at<const uint8_t>() + offset_of<AXES>(i, parameters.shape, parameters.from.stride);
+    uint8_t* const to = parameters.to.at<uint8_t>() + offset_of<AXES>(i, parameters.shape, parameters.to.stride);
     const int64_t step = parameters.from_channel;
     const Triple converted = convert(Triple{from[0], from[step], from[2 * step]}, parameters);
 #pragma unroll
