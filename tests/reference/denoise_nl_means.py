@@ -58,10 +58,11 @@ def denoise_nl_means(
     def shifted(padded, offset):
         return padded[tuple(slice(m + o, m + o + n) for m, o, n in zip(margins, offset, shape, strict=True))]
 
-    low = [-r + (fast_mode and r > 0) for r in patch]
+    axes_of_patch = [temporal_distance is None or axis > 0 for axis in range(len(shape))]
+    low = [-r + (fast_mode and along) for r, along in zip(patch, axes_of_patch, strict=True)]
     offsets_of_patch = list(itertools.product(*(range(a, b + 1) for a, b in zip(low, patch, strict=True))))
     if fast_mode:
-        taps, divisor = np.ones(len(offsets_of_patch)), width ** sum(r > 0 for r in patch)
+        taps, divisor = np.ones(len(offsets_of_patch)), width ** sum(axes_of_patch)
     else:
         taps = np.exp(-(np.array(offsets_of_patch) ** 2).sum(axis=1) / (2 * ((width - 1) / 4) ** 2))
         taps, divisor = taps / taps.sum(), 1
