@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['active_target', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
+__all__: list[str] = ['active_target', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
 def active_target() -> str:
     ...
 def built_targets() -> list[str]:
@@ -24,6 +24,8 @@ def denoise_nl_means(image: numpy.ndarray, guide: numpy.ndarray | None, h: numpy
 def denoise_nl_means_by_table(image: numpy.ndarray, guide: numpy.ndarray | None, result: numpy.ndarray, *, patch_radius: typing.SupportsInt | typing.SupportsIndex, patch_distance: typing.SupportsInt | typing.SupportsIndex, temporal_distance: typing.SupportsInt | typing.SupportsIndex, first_plane: typing.SupportsInt | typing.SupportsIndex, weights: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], shift: typing.SupportsInt | typing.SupportsIndex, absolute: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def gaussian(image: numpy.ndarray, out: numpy.ndarray, filters: collections.abc.Sequence[tuple[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], bool, str]], cval: typing.SupportsFloat | typing.SupportsIndex, scale: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+def gaussian_recursive(image: numpy.ndarray, out: numpy.ndarray, filters: collections.abc.Sequence[tuple[typing.SupportsFloat | typing.SupportsIndex, collections.abc.Sequence[complex | typing.SupportsComplex | typing.SupportsFloat | typing.SupportsIndex], collections.abc.Sequence[complex | typing.SupportsComplex | typing.SupportsFloat | typing.SupportsIndex], bool, str]], cval: typing.SupportsFloat | typing.SupportsIndex, scale: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def get_num_threads() -> int:
     ...

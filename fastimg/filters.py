@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _checks, arrays
+from ._recursive_gaussian import RecursiveFilter, recursive_filter
 
 __all__ = ["gaussian"]
 
@@ -29,6 +30,7 @@ def gaussian(
     radius: int | Sequence[int] | None = None,
     axes: int | Sequence[int] | None = None,
     channel_axis: int | None = None,
+    method: str = "direct",
     out: Any = None,
     threads: int | None = None,
 ) -> Any:
@@ -61,6 +63,9 @@ def gaussian(
         The spatial axes, in the order of `sigma` and the others; by default all but `channel_axis`.
     channel_axis : int, optional
         The axis of the channels, which are blurred each for itself; None if there is none.
+    method : {"direct", "recursive"}
+        "direct" sums taps. "recursive" approximates the whole Gaussian, cut nowhere, at a cost that does not depend on
+        `sigma`; see the notes for its error. `truncate` means nothing to it, and `radius` must be None.
     out : array of the same kind as `image`, optional
         Where the result goes, of the image's shape and the result's dtype; float32 is accepted for any integer image.
         Any strides; must not overlap `image`.
@@ -88,12 +93,21 @@ def gaussian(
     float32 (there float64) or, with `preserve_range`, stay integer, and float16 stays float16. With mode "constant" all
     that lies outside is `cval`, so that derivatives there are 0; SciPy puts `cval` beside derivatives taken before.
 
-    One pass over the image, O(n * sigma) operations. Scratch memory per thread is proportional to the radius and
-    independent of the image. A third filtered axis costs as many reads of the image as it has taps, a fourth the
-    product of both.
+    With method "direct": one pass over the image, O(n * sigma) operations. Scratch memory per thread is proportional to
+    the radius and independent of the image. A third filtered axis costs as many reads of the image as it has taps, a
+    fourth the product of both.
 
     A NaN spreads to the box that the taps reach around it and no further; so does an infinity, which gives infinities
     of its sign and NaN where it meets one of the other sign. Where the result is an integer, it saturates.
+
+    With method "recursive" (R. Deriche, "Recursively implementing the Gaussian and its derivatives", INRIA RR-1893,
+    1993; here three pairs of poles, fitted anew): one pass over the image for each filtered axis, O(n) operations,
+    fewer than "direct" from a sigma of about 5 on. For an image of magnitudes up to 1, an axis adds an error of at most
+    1e-5 (less than what cutting at ``truncate=4`` does), 5e-5 / sigma, 4e-4 / sigma**2, 1e-3 / sigma**3 for `order` 0
+    to 3; computed in float32 and without derivatives, another 1e-8 * sigma. Constants stay what they are. Scratch
+    memory per thread is proportional to the longest axis; results of another type than that computed in take memory
+    for the image in that type too, if more than one axis is filtered. A NaN or an infinity spreads over its lines to
+    their ends.
 
     Examples
     --------
@@ -108,6 +122,9 @@ def gaussian(
     >>> ramp = np.tile(np.arange(20.0), (3, 1))
     >>> filters.gaussian(ramp, sigma=1, order=(0, 1))[1, 9:11].round(2)
     array([1., 1.])
+    >>> wide = filters.gaussian(image, sigma=300, mode="reflect", method="recursive")
+    >>> np.allclose(wide, image.mean())
+    True
     >>> rgb = np.full((4, 5, 3), 200, np.uint8)
     >>> filters.gaussian(rgb, sigma=2, channel_axis=-1, preserve_range=True).dtype
     dtype('uint8')
@@ -119,17 +136,29 @@ def gaussian(
     channel = _checks.axis(channel_axis, "channel_axis", len(shape))
     spatial = _spatial_axes(axes, channel, len(shape))
     cut = _checks.real(truncate, "truncate", at_least=0)
-    filters = [_NOTHING] * len(shape)
-    given = zip(
-        spatial,
+    recursive = _checks.one_of(method, "method", ("direct", "recursive")) == "recursive"
+    if recursive and radius is not None:
+        raise ValueError(f"radius must be None with method 'recursive', whose filters are cut nowhere, got {radius!r}")
+    of_axes = zip(
         _one_per_axis(sigma, "sigma", len(spatial), lambda s, name: _checks.real(s, name, at_least=0)),
         _one_per_axis(order, "order", len(spatial), lambda n, name: _checks.integer(n, name, at_least=0, at_most=3)),
         _one_per_axis(mode, "mode", len(spatial), lambda m, name: _checks.one_of(m, name, _MODES)),
         _one_per_axis(radius, "radius", len(spatial), _radius),
         strict=True,
     )
-    for axis, s, n, border, reach in given:
-        filters[axis] = AxisFilter(_taps(s, n, _reach(s, cut) if reach is None else reach), n % 2 == 1, border)
+    filters: list[Any]
+    if recursive:
+        operation = source.backend.gaussian_recursive
+        filters = [RecursiveFilter()] * len(shape)
+        for axis, (s, n, border, _) in zip(spatial, of_axes, strict=True):
+            if s > _MAX_RADIUS:
+                raise ValueError(f"sigma must be at most {_MAX_RADIUS} with method 'recursive', got {s:g}")
+            filters[axis] = recursive_filter(s, n, border, np.float64 if dtype == np.float64 else np.float32)
+    else:
+        operation = source.backend.gaussian
+        filters = [AxisFilter()] * len(shape)
+        for axis, (s, n, border, reach) in zip(spatial, of_axes, strict=True):
+            filters[axis] = AxisFilter(_taps(s, n, _reach(s, cut) if reach is None else reach), n % 2 == 1, border)
     fill = _checks.real(cval, "cval")
     scale = 1.0
     dtypes = [dtype]
@@ -140,7 +169,7 @@ def gaussian(
         dtypes.append(np.dtype(np.float32))
     n_threads = _checks.threads(threads)
     result = source.result(shape, dtypes, out)
-    source.backend.gaussian(source.data, result.data, filters, fill / scale, scale, n_threads)
+    operation(source.data, result.data, filters, fill / scale, scale, n_threads)
     return result.give_back()
 
 
@@ -150,9 +179,6 @@ class AxisFilter(NamedTuple):
     taps: tuple[float, ...] = ()
     odd: bool = False
     mode: str = "nearest"
-
-
-_NOTHING = AxisFilter()
 
 
 def _spatial_axes(axes: Any, channel: int | None, ndim: int) -> list[int]:

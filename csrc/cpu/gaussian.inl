@@ -177,21 +177,6 @@ void filter(const A* x, ptrdiff_t x_step, A* partial, ptrdiff_t partial_pitch, O
 
 // ---- rows of any element type -------------------------------------------------------------------------------------
 
-inline void load_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
-    for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
-}
-template <class T>
-void load_elements(float* to, const T* from, ptrdiff_t n, ptrdiff_t stride) {
-    load_row(to, from, n, stride);
-}
-inline void store_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
-    for (ptrdiff_t i = 0; i < n; ++i) to[i * stride] = from[i];
-}
-template <class T>
-void store_elements(T* to, const float* from, ptrdiff_t n, ptrdiff_t stride) {
-    store_row(to, from, n, stride);
-}
-
 // Whole cache lines go past the caches: a store that does not fetches its line first.
 template <class A>
 void stream_row(A* to, const A* from, ptrdiff_t n) {

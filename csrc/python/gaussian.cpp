@@ -1,9 +1,12 @@
 #include "../cpu/gaussian.hpp"
+#include "../cpu/gaussian_recursive.hpp"
 
 #include "arrays.hpp"
 
+#include <pybind11/complex.h>
 #include <pybind11/stl.h>
 
+#include <complex>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -34,6 +37,20 @@ void bind_gaussian(py::module_& m) {
             for (const auto& [taps, odd, mode] : filters) of_axes.push_back({taps, odd, border_of(mode)});
             py::gil_scoped_release nogil;
             gaussian(a, b, of_axes, cval, scale, threads);
+        },
+        py::arg("image"), py::arg("out"), py::arg("filters"), py::arg("cval"), py::arg("scale"), py::arg("threads"));
+    using Complexes = std::vector<std::complex<double>>;
+    m.def(
+        "gaussian_recursive",
+        [](const py::array& image, py::array& out,
+           const std::vector<std::tuple<double, Complexes, Complexes, bool, std::string>>& filters, double cval,
+           double scale, int threads) {
+            const Array a = readable(image), b = writable(out);
+            std::vector<RecursiveFilter> of_axes;
+            for (const auto& [centre, poles, residues, odd, mode] : filters)
+                of_axes.push_back({centre, poles, residues, odd, border_of(mode)});
+            py::gil_scoped_release nogil;
+            gaussian_recursive(a, b, of_axes, cval, scale, threads);
         },
         py::arg("image"), py::arg("out"), py::arg("filters"), py::arg("cval"), py::arg("scale"), py::arg("threads"));
 }

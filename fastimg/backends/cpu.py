@@ -6,6 +6,7 @@ from .._fastimg_cpu import convert_color as convert_color
 from .._fastimg_cpu import denoise_nl_means as denoise_nl_means
 from .._fastimg_cpu import denoise_nl_means_by_table as denoise_nl_means_by_table
 from .._fastimg_cpu import gaussian as gaussian
+from .._fastimg_cpu import gaussian_recursive as gaussian_recursive
 from .._fastimg_cpu import mean_squared_error as mean_squared_error
 from .._fastimg_cpu import opencv_bgr_to_lab as opencv_bgr_to_lab
 from .._fastimg_cpu import opencv_lab_to_bgr as opencv_lab_to_bgr

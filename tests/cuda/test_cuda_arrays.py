@@ -117,6 +117,9 @@ OPERATIONS = {
     "gaussian": lambda image, out, kernel: filters.gaussian(image, 1.5, **CHANNELS_LAST, out=out),
     "gaussian, scratch": lambda image, out, kernel: filters.gaussian(image, (1, 2, 3), out=out),
     "gaussian, far taps": lambda image, out, kernel: filters.gaussian(image, 300, **CHANNELS_LAST, out=out),
+    "gaussian, recursive": lambda image, out, kernel: filters.gaussian(
+        image, 3.0, method="recursive", **CHANNELS_LAST, out=out
+    ),
     "denoise_nl_means": lambda image, out, kernel: restoration.denoise_nl_means(image, 3, 2, **CHANNELS_LAST, out=out),
     "denoise_nl_means, any": lambda image, out, kernel: restoration.denoise_nl_means(
         image, 3, 1, h=image, fast_mode=False, guide=image, center_weight=1, out=out

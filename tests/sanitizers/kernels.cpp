@@ -2,6 +2,7 @@
 // instruction sets, one thread and several, whose results must be equal. Ends with 0 if all is well.
 #include "denoise_nl_means.hpp"
 #include "gaussian.hpp"
+#include "gaussian_recursive.hpp"
 #include "support/targets.hpp"
 
 #include <cstdio>
@@ -125,13 +126,15 @@ void denoise(const std::string& target) {
     }
 }
 
+const BorderMode kBorders[] = {BorderMode::nearest, BorderMode::reflect, BorderMode::mirror, BorderMode::wrap,
+                               BorderMode::constant};
+
 void blur(const std::string& target) {
     for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
         for (const auto& shape :
              std::vector<std::vector<ptrdiff_t>>{{1, 1}, {3, 2}, {71, 203}, {37, 40, 3}, {5, 4, 7}}) {
             for (int radius : {1, 4, 20}) {
-                for (BorderMode border : {BorderMode::nearest, BorderMode::reflect, BorderMode::mirror,
-                                          BorderMode::wrap, BorderMode::constant}) {
+                for (BorderMode border : kBorders) {
                     const AxisFilter filter{std::vector<double>(size_t(radius) + 1, 1.0 / (2 * radius + 1)), false,
                                             border};
                     std::vector<AxisFilter> filters(shape.size());
@@ -147,6 +150,25 @@ void blur(const std::string& target) {
     }
 }
 
+void blur_recursively(const std::string& target) {
+    for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
+        for (const auto& shape : std::vector<std::vector<ptrdiff_t>>{
+                 {1, 1}, {3, 2}, {71, 203}, {600, 33}, {37, 40, 3}, {37, 3, 200}, {5, 4, 7}}) {
+            for (BorderMode border : kBorders) {
+                const RecursiveFilter filter{
+                    0.2, {{0.7, 0.1}, {0.6, 0.3}, {0.5, 0.4}}, {{0.2, 0.5}, {-0.1, -0.1}, {0.1, 0.0}}, false, border};
+                std::vector<RecursiveFilter> filters(shape.size(), filter);
+                if (shape[0] == 600) filters[1] = {};
+                Image image(dtype, shape);
+                const Array from = image.array();
+                compare_threads(target + " gaussian_recursive", image, [&](int threads, const Array& result) {
+                    gaussian_recursive(from, result, filters, 0.5, 1.0, threads);
+                });
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -154,6 +176,7 @@ int main() {
         select_target(target_name(target));
         denoise(target_name(target));
         blur(target_name(target));
+        blur_recursively(target_name(target));
         std::printf("%s: done\n", target_name(target));
     }
     return failures > 0;

@@ -44,6 +44,23 @@ inline void store_vector(T* p, Doubles v) {
     }
 }
 
+// ---- rows: between images of any element type and stride, and contiguous elements of A ----------------------------
+
+inline void load_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
+    for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
+}
+template <class T>
+inline void load_elements(float* to, const T* from, ptrdiff_t n, ptrdiff_t stride) {
+    load_row(to, from, n, stride);
+}
+inline void store_elements(double* to, const double* from, ptrdiff_t n, ptrdiff_t stride) {
+    for (ptrdiff_t i = 0; i < n; ++i) to[i * stride] = from[i];
+}
+template <class T>
+inline void store_elements(T* to, const float* from, ptrdiff_t n, ptrdiff_t stride) {
+    store_row(to, from, n, stride);
+}
+
 // ---- transposition of a square: as many vectors as a vector has lanes --------------------------------------------
 
 template <class A>

@@ -9,6 +9,7 @@ from .convert_color import convert_color as convert_color
 from .denoise_nl_means import denoise_nl_means as denoise_nl_means
 from .denoise_nl_means_by_table import denoise_nl_means_by_table as denoise_nl_means_by_table
 from .gaussian import gaussian as gaussian
+from .gaussian_recursive import gaussian_recursive as gaussian_recursive
 from .mean_squared_error import mean_squared_error as mean_squared_error
 from .network import network as network
 from .opencv_lab import opencv_bgr_to_lab as opencv_bgr_to_lab
