@@ -25,10 +25,11 @@ constexpr int kStrip = 4096 / sizeof(A);  // elements of a row that are filtered
 template <class A>
 constexpr int kPitch = kStrip<A> + 64 / sizeof(A);  // between rows of the window; an odd number of cache lines
 constexpr int kBlock = 8;                           // distances per pass
+constexpr int kAhead = 4;                           // rows by which loads from the image are foreseen
 constexpr int kRows = 4;                            // results that share their loads
 constexpr ptrdiff_t kWindowBytes = 300 << 10;       // what the window may take of L2
 constexpr ptrdiff_t kWantedTasks = 8;
-constexpr ptrdiff_t kStreamedBytes = 32 << 20;  // results that no cache keeps
+constexpr ptrdiff_t kStreamedBytes = 16 << 20;  // results that no cache keeps
 
 // ---- the inner loop -----------------------------------------------------------------------------------------------
 
@@ -83,7 +84,11 @@ void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_
             below[k + kRows - 2] = load(high + (k + kRows - 2) * kDistance);
             for (int r = 0; r < kRows; ++r) sum[r] += both<kOdd>(below[k - 1 + r], above[K - k + r]) * weights[k];
         }
-        for (int r = 0; r < kRows; ++r) store(y + r * y_pitch, sum[r]);
+        for (int r = 0; r < kRows; ++r) {
+            store(y + r * y_pitch, sum[r]);
+            // Down columns, rows of the image follow: their lines are fetched before they are written.
+            if (kDistance == kPitch<A>) __builtin_prefetch(y + (r + kRows) * y_pitch, 1);
+        }
         low += x_step;
         high += x_step;
         x += x_step;
@@ -93,16 +98,18 @@ void add_taps(const A* x, ptrdiff_t x_step, const A* partial, ptrdiff_t partial_
 }
 
 // The same along a row, of neighbours kDistance elements apart: y[i] = sum over k of taps[k] * (x[i + k] + x[i - k]).
-// For a few taps this beats the transposition, though half of the loads straddle two cache lines.
+// For a few taps this beats the transposition, though loads straddle two cache lines. What stands `ahead` elements on is
+// fetched meanwhile: rows end too soon for the processor to foresee the next.
 template <class A, int K, int kDistance, bool kOdd>
-void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps) {
+void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps, ptrdiff_t ahead) {
     using V = Vector<A>;
     constexpr int width = kWidth<A>, unroll = 2;
     for (ptrdiff_t i = 0; i < count; i += unroll * width) {
         asm volatile("" : "+r"(taps));
         V sum[unroll];
         for (int u = 0; u < unroll; ++u) sum[u] = load(x + i + u * width) * taps[0];
-#pragma GCC unroll 8
+        for (int e = 0; e < unroll * width; e += 64 / int(sizeof(A))) __builtin_prefetch(x + i + ahead + e);
+#pragma GCC unroll 12
         for (int k = 1; k <= K; ++k)
             for (int u = 0; u < unroll; ++u)
                 sum[u] += both<kOdd>(load(x + i + u * width + k * kDistance), load(x + i + u * width - k * kDistance)) *
@@ -111,25 +118,28 @@ void filter_row(const A* x, A* y, ptrdiff_t count, const A* taps) {
     }
 }
 
-constexpr int kRowRadius = 8, kRowChannels = 4;  // what filter_row takes
+constexpr int kRowRadius = 12, kRowChannels = 4;  // what filter_row takes
+constexpr int kPixelRadius = 8;                   // and with several channels
 
 template <class A, int kDistance, bool kOdd>
-void filter_row(const A* x, A* y, ptrdiff_t count, const std::vector<A>& taps) {
-    using Pass = void (*)(const A*, A*, ptrdiff_t, const A*);
+void filter_row(const A* x, A* y, ptrdiff_t count, const std::vector<A>& taps, ptrdiff_t ahead) {
+    using Pass = void (*)(const A*, A*, ptrdiff_t, const A*, ptrdiff_t);
     static constexpr Pass kPasses[kRowRadius + 1] = {
-        filter_row<A, 0, kDistance, kOdd>, filter_row<A, 1, kDistance, kOdd>, filter_row<A, 2, kDistance, kOdd>,
-        filter_row<A, 3, kDistance, kOdd>, filter_row<A, 4, kDistance, kOdd>, filter_row<A, 5, kDistance, kOdd>,
-        filter_row<A, 6, kDistance, kOdd>, filter_row<A, 7, kDistance, kOdd>, filter_row<A, 8, kDistance, kOdd>,
+        filter_row<A, 0, kDistance, kOdd>,  filter_row<A, 1, kDistance, kOdd>,  filter_row<A, 2, kDistance, kOdd>,
+        filter_row<A, 3, kDistance, kOdd>,  filter_row<A, 4, kDistance, kOdd>,  filter_row<A, 5, kDistance, kOdd>,
+        filter_row<A, 6, kDistance, kOdd>,  filter_row<A, 7, kDistance, kOdd>,  filter_row<A, 8, kDistance, kOdd>,
+        filter_row<A, 9, kDistance, kOdd>,  filter_row<A, 10, kDistance, kOdd>, filter_row<A, 11, kDistance, kOdd>,
+        filter_row<A, 12, kDistance, kOdd>,
     };
-    kPasses[taps.size() - 1](x, y, count, taps.data());
+    kPasses[taps.size() - 1](x, y, count, taps.data(), ahead);
 }
 
 template <class A, int kDistance>
-void filter_row(const A* x, A* y, ptrdiff_t count, const Taps<A>& taps) {
+void filter_row(const A* x, A* y, ptrdiff_t count, const Taps<A>& taps, ptrdiff_t ahead) {
     if (taps.odd)
-        filter_row<A, kDistance, true>(x, y, count, taps.weights);
+        filter_row<A, kDistance, true>(x, y, count, taps.weights, ahead);
     else
-        filter_row<A, kDistance, false>(x, y, count, taps.weights);
+        filter_row<A, kDistance, false>(x, y, count, taps.weights, ahead);
 }
 
 // The first pass, of `radius` <= kBlock distances.
@@ -372,7 +382,9 @@ private:
         fill(slots_, x_end_ - x_begin_);
     }
 
-    bool filters_in_rows() const { return radius_ <= kRowRadius && channels_ <= kRowChannels; }
+    bool filters_in_rows() const {
+        return radius_ <= (channels_ == 1 ? kRowRadius : kPixelRadius) && channels_ <= kRowChannels;
+    }
 
     // Virtual rows y ... y + rows - 1, filtered along x, into the window.
     void load_rows(ptrdiff_t y, ptrdiff_t rows, A* to) {
@@ -411,7 +423,7 @@ private:
                 if (first < last) {
                     load_edge(y, x_begin_, first, to);
                     filter_any_row(in_ + source * layout_.y.in + first * channels_, to + (first - x_begin_) * channels_,
-                                   (last - first) * channels_);
+                                   (last - first) * channels_, kAhead * layout_.y.in);
                 } else {
                     last = x_begin_;
                 }
@@ -423,15 +435,15 @@ private:
     void load_edge(ptrdiff_t y, ptrdiff_t begin, ptrdiff_t end, A* to) {
         if (begin == end) return;
         load_padded(y, begin - radius_, end + radius_, padded_.data());
-        filter_any_row(padded_.data() + radius_ * channels_, to, (end - begin) * channels_);
+        filter_any_row(padded_.data() + radius_ * channels_, to, (end - begin) * channels_, 0);
     }
 
-    void filter_any_row(const A* x, A* to, ptrdiff_t count) {
+    void filter_any_row(const A* x, A* to, ptrdiff_t count, ptrdiff_t ahead) {
         switch (channels_) {
-            case 1: return filter_row<A, 1>(x, to, count, job_.x_taps);
-            case 2: return filter_row<A, 2>(x, to, count, job_.x_taps);
-            case 3: return filter_row<A, 3>(x, to, count, job_.x_taps);
-            default: return filter_row<A, 4>(x, to, count, job_.x_taps);
+            case 1: return filter_row<A, 1>(x, to, count, job_.x_taps, ahead);
+            case 2: return filter_row<A, 2>(x, to, count, job_.x_taps, ahead);
+            case 3: return filter_row<A, 3>(x, to, count, job_.x_taps, ahead);
+            default: return filter_row<A, 4>(x, to, count, job_.x_taps, ahead);
         }
     }
 
