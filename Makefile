@@ -48,8 +48,13 @@ build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
 	$(CXX) -std=gnu++17 -O1 -g1 -ffp-contract=fast -fno-math-errno -fno-ipa-icf -w -pthread -Icsrc/cpu \
 	    -fsanitize=$* -fno-sanitize-recover=all tests/sanitizers/kernels.cpp $(WATCHED) -o $@
 
+# Races against the rivals, as benchmarks/README.md tells; FULL=1 for all jobs.
+RESULTS ?= build/benchmarks/results
 bench: $(VENV)/.test
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -P -m pytest benchmarks -o python_files='bench_*.py' -o pythonpath=. --doctest-glob='' -p no:doctest \
+	    --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname --verbose --no-header \
+	    --results $(RESULTS) $(if $(FULL),--full)
+	@cat $(RESULTS).md
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ setup(
     packages=[*find_packages(include=["fastimg*"]), *kernels],
     package_dir=kernels,
     package_data={
-        "fastimg": ["py.typed", "*.pyi", "models/weights/*"],
+        "fastimg": ["py.typed", "*.pyi", "benchmarks/*.json", "models/weights/*"],
         **{package: ["*.cu", "*.cuh"] for package in kernels},
     },
 )

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cuda_timing as timing
 import numpy as np
-import timing
 
 from fastimg import filters, metrics, models, nn, restoration, transform
 

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from .._version import __version__
-from . import blur, demo, denoise, evaluate, info, train, upscale
+from . import bench, blur, demo, denoise, evaluate, info, train, upscale
 from .files import UsageError
 
 __all__ = ["main"]
 
-_COMMANDS = (denoise, blur, upscale, train, evaluate, demo, info)
+_COMMANDS = (denoise, blur, upscale, train, evaluate, demo, bench, info)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,20 +1,13 @@
-"""What the benchmarks share: interleaved timing, and tables of the results.
-
-All candidates of a job run in one process, one after the other in each round, so that whatever else the machine does
-meets them alike. A result is the median over the rounds with its quartiles.
-"""
+"""Results of the benchmark on a GPU as a table and as data."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -34,25 +27,6 @@ class Row:
     job: str
     timings: dict[str, Timing]
     differences: dict[str, float]
-
-
-def interleaved(candidates: Mapping[str, Callable[[], object]], seconds: float = 5.0) -> dict[str, Timing]:
-    """Time the candidates in turns for about `seconds`, at least five rounds, after one round of warming up."""
-    for run in candidates.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    end = time.perf_counter() + seconds
-    rounds = 0
-    while rounds < 5 or time.perf_counter() < end:
-        for name, run in candidates.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-        rounds += 1
-    return {
-        name: Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
-        for name, samples in times.items()
-    }
 
 
 def markdown(rows: Sequence[Row], ours: str = "fastimg") -> str:

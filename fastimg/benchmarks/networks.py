@@ -1,0 +1,197 @@
+"""Networks of convolutions: the same layers and weights, float32 luma in and out.
+
+PyTorch runs in inference mode, as NCHW and as channels-last; ONNX Runtime with all graph optimisations. Weights are
+random: time does not depend on them. With replicated borders, as the papers have them, the rivals need a padding
+operation before each convolution; with zeros, as re-implementations in PyTorch have it, they need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..models import Conv2d, ConvTranspose2d, Network
+from .races import Job, Run, contenders
+
+Layer = Any  # Conv2d or ConvTranspose2d
+
+_DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}  # stride, padding, output padding of FSRCNN's
+
+
+def fsrcnn(scale: int, d: int = 56, s: int = 12, m: int = 4) -> list[Layer]:
+    """FSRCNN(d, s, m) with random weights; FSRCNN-s is (32, 5, 1)."""
+    rng = np.random.default_rng(scale)
+    shapes = [(d, 1, 5), (s, d, 1), *[(s, s, 3)] * m, (d, s, 1)]
+    stride, padding, output_padding = _DECONVOLUTION[scale]
+    deconvolution = rng.standard_normal((d, 1, 9, 9)) * 0.02
+    last = ConvTranspose2d(deconvolution, np.zeros(1), (stride,) * 2, (padding,) * 2, (output_padding,) * 2)
+    return [*(_conv(rng, *shape, "prelu") for shape in shapes), last]
+
+
+def srcnn(middle: int) -> list[Layer]:
+    """SRCNN 9-`middle`-5 with random weights."""
+    rng = np.random.default_rng(middle)
+    return [_conv(rng, 64, 1, 9, "relu"), _conv(rng, 32, 64, middle, "relu"), _conv(rng, 1, 32, 5, None)]
+
+
+def _conv(rng: np.random.Generator, outputs: int, inputs: int, k: int, activation: str | None) -> Conv2d:
+    weight = rng.standard_normal((outputs, inputs, k, k)) / np.sqrt(inputs * k * k)
+    slope = rng.uniform(-0.5, 0.5, 1) if activation == "prelu" else None
+    bias = rng.standard_normal(outputs) * 0.1
+    return Conv2d(weight, bias, padding=(k // 2,) * 2, activation=activation, slope=slope)
+
+
+NETWORKS: dict[str, list[Layer]] = {
+    "FSRCNN ×2": fsrcnn(2),
+    "FSRCNN ×4": fsrcnn(4),
+    "FSRCNN-s ×3": fsrcnn(3, 32, 5, 1),
+    "SRCNN 9-1-5": srcnn(1),
+    "SRCNN 9-5-5": srcnn(5),
+}
+
+
+def job(name: str, width: int, height: int, padding_mode: str, threads: int) -> Job:
+    """One of `NETWORKS` on one image."""
+    layers = [replace(layer, padding_mode=padding_mode) for layer in NETWORKS[name]]
+    x = np.random.default_rng(0).random((1, 1, height, width), np.float32)
+    network = Network(layers)
+    out = network(x)
+    return Job(
+        "network",
+        f"{name}, {width}×{height}, {padding_mode}",
+        {"network": name, "width": width, "height": height, "dtype": "float32", "padding_mode": padding_mode},
+        contenders(lambda: network(x, out=out, threads=threads), **rivals(layers, x, threads)),
+        tolerances(out),
+    )
+
+
+def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
+    """Makers of the rivals' runs."""
+    return {
+        "ONNX_Runtime": lambda: _onnxruntime(layers, x, threads),
+        "PyTorch": lambda: _pytorch(layers, x, threads, channels_last=False),
+        "PyTorch,_channels-last": lambda: _pytorch(layers, x, threads, channels_last=True),
+    }
+
+
+def tolerances(result: Any) -> dict[str, float]:
+    """What sums in another order may make of a result of this size."""
+    accepted = 1e-4 * float(np.abs(result).max())
+    return dict.fromkeys(("ONNX Runtime", "PyTorch", "PyTorch, channels-last"), accepted)
+
+
+def _transposed(layer: Layer) -> bool:
+    return isinstance(layer, ConvTranspose2d)
+
+
+def _continued(layer: Layer) -> int:
+    """How far a deconvolution's input must be continued for its border to be right."""
+    return -(-int(layer.weight.shape[-1] + layer.output_padding[0]) // int(layer.stride[0]))
+
+
+def _pytorch(layers: Sequence[Layer], x: Any, threads: int, *, channels_last: bool) -> Run:
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(threads)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def tensor(array: Any) -> Any:
+        return None if array is None else torch.from_numpy(np.array(array))
+
+    def step(layer: Layer) -> Any:
+        weight = tensor(layer.weight).contiguous(memory_format=memory_format)
+        bias, slope = tensor(layer.bias), tensor(layer.slope)
+        replicates = layer.padding_mode == "replicate"
+
+        def convolve(y: Any) -> Any:
+            if _transposed(layer):
+                geometry = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+                if not replicates:
+                    return functional.conv_transpose2d(y, weight, bias, *geometry)
+                margin, crop = _continued(layer), _continued(layer) * layer.stride[0]
+                y = functional.pad(y, (margin,) * 4, mode="replicate")
+                return functional.conv_transpose2d(y, weight, bias, *geometry)[..., crop:-crop, crop:-crop]
+            padding = layer.padding
+            if replicates:
+                y, padding = functional.pad(y, (padding[1],) * 2 + (padding[0],) * 2, mode="replicate"), (0, 0)
+            return functional.conv2d(y, weight, bias, layer.stride, padding, layer.dilation, layer.groups)
+
+        def run(y: Any) -> Any:
+            y = convolve(y)
+            if layer.activation == "prelu":
+                return functional.prelu(y, slope)
+            return functional.relu(y) if layer.activation == "relu" else y
+
+        return run
+
+    steps = [step(layer) for layer in layers]
+    source = torch.from_numpy(x).contiguous(memory_format=memory_format)
+
+    def run() -> Any:
+        y = source
+        with torch.inference_mode():
+            for apply in steps:
+                y = apply(y)
+        return y.numpy()
+
+    return run
+
+
+def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def constant(name: str, array: Any) -> str:
+        constants.append(numpy_helper.from_array(np.array(array), name))
+        return name
+
+    def add(operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    at = "x"
+    for i, layer in enumerate(layers):
+        name = f"layer{i}"
+        (rows, columns), replicates = layer.padding, layer.padding_mode == "replicate"
+        attributes: dict[str, Any] = {
+            "strides": list(layer.stride),
+            "dilations": list(layer.dilation),
+            "group": layer.groups,
+        }
+        margin = (rows, columns) if replicates else (0, 0)
+        if _transposed(layer):
+            margin = (_continued(layer),) * 2 if replicates else (0, 0)
+            rows, columns = (p + m * s for p, m, s in zip(layer.padding, margin, layer.stride, strict=True))
+            attributes["output_padding"] = list(layer.output_padding)
+        elif replicates:
+            rows, columns = 0, 0
+        if any(margin):
+            pads = constant(f"{name}/pads", np.array([0, 0, *margin] * 2, np.int64))
+            at = add("Pad", [at, pads], f"{name}/padded", mode="edge")
+        inputs = [at, constant(f"{name}/weight", layer.weight)]
+        if layer.bias is not None:
+            inputs.append(constant(f"{name}/bias", layer.bias))
+        operator = "ConvTranspose" if _transposed(layer) else "Conv"
+        at = add(operator, inputs, name, pads=[rows, columns] * 2, **attributes)
+        if layer.activation == "prelu":
+            at = add("PRelu", [at, constant(f"{name}/slope", layer.slope.reshape(-1, 1, 1))], f"{name}/prelu")
+        elif layer.activation == "relu":
+            at = add("Relu", [at], f"{name}/relu")
+
+    def value(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+
+    graph = helper.make_graph(nodes, "network", [value("x")], [value(at)], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})[0]
