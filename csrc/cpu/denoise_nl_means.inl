@@ -125,6 +125,12 @@ inline void denoise_nl_means_by_table(const Array& image, const Array& guide, co
     if (image.dtype == DType::u8 && ShortTableArithmetic::serves(table))
         return denoise_in_shorts(ShortTableArithmetic(table), images, parameters, threads);
 #endif
+    // OpenCV's chroma.
+    if (image.dtype == DType::u8 && !table.absolute && planes_in_patch(parameters, images) == 2 &&
+        (table.weights.empty() || table.weights[0] <= 32767)) {
+        const WholeArithmetic<uint8_t, false, true> whole(table);
+        return denoise_patches<std::decay_t<decltype(whole)>, 2, 7>(whole, images, parameters, threads);
+    }
     if (image.dtype == DType::u16)
         denoise(WholeArithmetic<uint16_t, true>(table));
     else if (table.absolute)

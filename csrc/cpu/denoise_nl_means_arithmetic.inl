@@ -7,6 +7,28 @@ namespace fastimg::FASTIMG_TARGET {
 
 inline int patch_width(const NlMeans& parameters) { return parameters.patch_before + parameters.patch_after + 1; }
 
+// The vector that begins N elements behind a, where b follows it; elements of 32 bits.
+template <int N, class V>
+V shifted(V a, V b) {
+#if FASTIMG_LEVEL >= 4
+    return (V)_mm512_alignr_epi32((__m512i)b, (__m512i)a, N);
+#else
+    V v;
+    for (int i = 0; i < kLanes; ++i) v[i] = i + N < kLanes ? a[i + N] : b[i + N - kLanes];
+    return v;
+#endif
+}
+
+// Each lane and the P - 1 behind it, of two neighbouring vectors.
+template <int P, class V>
+V sum_of_columns(V a, V b) {
+    const V pairs = a + shifted<1>(a, b), pairs_behind = b + shifted<1>(b, b);
+    V sum = pairs + shifted<2>(pairs, pairs_behind);  // P = 4
+    if constexpr (P >= 6) sum += shifted<4>(pairs, pairs_behind);
+    if constexpr (P == 7) sum += shifted<6>(a, b);
+    return sum;
+}
+
 // For every image. Sums of uint8 and small sums of uint16 are whole numbers below 2^24, and so exact.
 struct FloatArithmetic {
     using Sample = float;
@@ -27,22 +49,6 @@ struct FloatArithmetic {
     static Vector add(Vector a, Vector b) { return a + b; }
     static Vector scaled(Vector a, float factor) { return a * factor; }
     static Vector load_samples(const float* p) { return load(p); }
-
-#if FASTIMG_LEVEL >= 4
-    // Each lane and the P - 1 behind it, of two neighbouring vectors.
-    template <int P>
-    static Vector sum_of_columns(Vector a, Vector b) {
-        const Vector pairs = a + shifted<1>(a, b), pairs_behind = b + shifted<1>(b, b);
-        Vector sum = pairs + shifted<2>(pairs, pairs_behind);  // P = 4
-        if constexpr (P >= 6) sum += shifted<4>(pairs, pairs_behind);
-        if constexpr (P == 7) sum += shifted<6>(a, b);
-        return sum;
-    }
-    template <int N>
-    static Vector shifted(Vector a, Vector b) {
-        return (Vector)_mm512_alignr_epi32((__m512i)b, (__m512i)a, N);
-    }
-#endif
 
 #if FASTIMG_LEVEL >= 4
     using Mask = __mmask16;
@@ -140,14 +146,15 @@ void store_quotients(const T* values, const T* weights, int n, uint32_t* quotien
     for (int i = 0; i < n; ++i) quotients[i] = weights[i] ? uint32_t((values[i] + weights[i] / 2) / weights[i]) : 0;
 }
 
-// Whole weights from a table for all else: sums of differences in 32 bits; those of weighted uint16 in 64.
-template <class Value, bool Absolute>
+// Whole weights from a table for all else: sums of differences in 32 bits; those of weighted uint16 in 64. Numbers of 16
+// bits, which differences of uint8 are and `ShortWeights` may be, are multiplied as such, in a third of the time.
+template <class Value, bool Absolute, bool ShortWeights = false>
 struct WholeArithmetic {
     using Sample = uint32_t;
     using Vector = VectorOf<uint32_t>::type;
     using Total = std::conditional_t<sizeof(Value) == 1, uint32_t, uint64_t>;
     static constexpr int Lanes = kLanes;
-    static constexpr bool kSumsOfRegisters = false;
+    static constexpr bool kSumsOfRegisters = FASTIMG_LEVEL >= 4;
     static constexpr bool kWeighsPatches = false;
 
     explicit WholeArithmetic(const WeightTable& table) : weights(table.weights), shift(table.shift) {
@@ -160,9 +167,19 @@ struct WholeArithmetic {
     }
 
     Vector cost(Vector difference) const {
-        if constexpr (!Absolute) return difference * difference;
-        const Ints d = (Ints)difference;
-        return (Vector)(d < 0 ? -d : d);
+        const Ints d = (Ints)difference, size = d < 0 ? -d : d;
+        if constexpr (Absolute) return (Vector)size;
+        return product(std::bool_constant<sizeof(Value) == 1>{}, (Vector)size, (Vector)size);
+    }
+    // Of numbers of up to 15 bits, or any.
+    template <class Short>
+    static Vector product(Short, Vector a, Vector b) {
+#if FASTIMG_LEVEL >= 4
+        if constexpr (Short::value) return (Vector)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif FASTIMG_LEVEL >= 3
+        if constexpr (Short::value) return (Vector)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#endif
+        return a * b;
     }
     static Vector add(Vector a, Vector b) { return a + b; }
     static Vector scaled(Vector a, float) { return a; }  // by 1
@@ -203,8 +220,12 @@ struct WholeArithmetic {
         void load_from(const Total* p) { std::memcpy(&sum, p, sizeof sum); }
         void store_to(Total* p) const { std::memcpy(p, &sum, sizeof sum); }
         void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
-            sum += __builtin_convertvector(w_here, Totals) * __builtin_convertvector(after, Totals);
-            sum += __builtin_convertvector(w_there, Totals) * __builtin_convertvector(before, Totals);
+            if constexpr (ShortWeights) {
+                sum += product(std::true_type{}, w_here, after) + product(std::true_type{}, w_there, before);
+            } else {
+                sum += __builtin_convertvector(w_here, Totals) * __builtin_convertvector(after, Totals);
+                sum += __builtin_convertvector(w_there, Totals) * __builtin_convertvector(before, Totals);
+            }
         }
         void add_weights(Vector w_here, Vector w_there) {
             sum += __builtin_convertvector(w_here, Totals) + __builtin_convertvector(w_there, Totals);

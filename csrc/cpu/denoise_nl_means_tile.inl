@@ -467,7 +467,7 @@ private:
         for (ptrdiff_t x = 0; x < columns; x += Lanes) {
             if (x + Lanes < columns) add_rows(p + x + Lanes, q + x + Lanes, suffixes + x + Lanes, columns, next);
             for (int j = 0; j < P; ++j) {
-                store(weights + j * columns + x, weight(Arithmetic::template sum_of_columns<P>(here[j], next[j]), x));
+                store(weights + j * columns + x, weight(sum_of_columns<P>(here[j], next[j]), x));
                 here[j] = next[j];
             }
         }
