@@ -227,12 +227,12 @@ struct Job {
         strip = round_down(std::clamp<ptrdiff_t>(fitting, kStrip<A> / 4, kStrip<A>) / layout.channel.n, 8);
         bands = divide_up(layout.y.n, std::max<ptrdiff_t>(64, 16 * radius));
         strips = divide_up(layout.x.n, strip);
-        // Work for many threads in a small image too: narrower strips, whose margins are only loaded, then lower bands,
-        // whose margins are filtered along x in vain.
+        // Work for many threads in a small image too: lower bands, whose margins are filtered along x in vain, then narrower
+        // strips, whose every row has two edges.
         const ptrdiff_t narrowest = std::max<ptrdiff_t>(64, 2 * layout.x.radius());
         const ptrdiff_t lowest = std::max<ptrdiff_t>(32, 4 * radius);
-        strips = std::clamp(wanted(bands), strips, std::max(strips, layout.x.n / narrowest));
         bands = std::clamp(wanted(strips), bands, std::max(bands, layout.y.n / lowest));
+        strips = std::clamp(wanted(bands), strips, std::max(strips, layout.x.n / narrowest));
         strip = std::min(strip, round_up(divide_up(layout.x.n, strips), 8));
         strips = divide_up(layout.x.n, strip);
     }
