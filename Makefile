@@ -51,7 +51,7 @@ build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
 # Races against the rivals, as benchmarks/README.md tells; FULL=1 for all jobs.
 RESULTS ?= build/benchmarks/results
 bench: $(VENV)/.test
-	$(BIN)/python -P -m pytest benchmarks -o python_files='bench_*.py' -o pythonpath=. --doctest-glob='' -p no:doctest \
+	$(BIN)/python -P -m pytest benchmarks -o python_files='bench_*.py' \
 	    --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname --verbose --no-header \
 	    --results $(RESULTS) $(if $(FULL),--full)
 	@cat $(RESULTS).md

@@ -90,8 +90,8 @@ def ratio_bars(results: Results) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("times as long as fastimg (left of the line, the rival is faster)")
     axes.set_title(_title(results), fontsize=8)
-    axes.legend(fontsize=7, loc="lower right")
     axes.margins(y=0.01)
+    figure.legend(fontsize=7, loc="outside upper center", ncols=len(rivals))
     return figure
 
 

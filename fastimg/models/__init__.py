@@ -1,9 +1,10 @@
 """Networks that are data: a list of layers and a file of weights.
 
 `FSRCNN`, `FSRCNN_s` and `SRCNN` enlarge images; `SuperResolution` does so with a chain of layers of your own.
-`Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
+`DnCNN` denoises. `Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
 """
 
+from .denoising import DnCNN
 from .layers import Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
 from .super_resolution import FSRCNN, SRCNN, FSRCNN_s, SuperResolution
 
@@ -12,6 +13,7 @@ __all__ = [
     "SRCNN",
     "Conv2d",
     "ConvTranspose2d",
+    "DnCNN",
     "FSRCNN_s",
     "Layer",
     "Network",

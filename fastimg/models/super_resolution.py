@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import _checks, arrays, color, transform
 from . import weights_files
 from .layers import Conv2d, ConvTranspose2d, Float32, Layer, Network, PixelShuffle
+from .planes import store, unit
 from .weights_files import LayerTensors, Weights
 
 Shape = tuple[int, ...]
@@ -235,7 +236,7 @@ class _Enlargement:
         else:
             self._enlarge_grey(pixels[..., 0], result[..., 0])
         if pixels.shape[2] > colours:
-            _store(self._bicubic(pixels[..., -1], result.shape[:2]), result[..., -1])
+            store(self._bicubic(pixels[..., -1], result.shape[:2]), result[..., -1])
 
     def _enlarge_grey(self, grey: NDArray[Any], result: NDArray[Any]) -> None:
         channels = self.model.network.in_channels
@@ -243,10 +244,10 @@ class _Enlargement:
             self._run(grey[np.newaxis], result[np.newaxis])  # which scales and rounds by itself
             return
         planes, enlarged = self._empty((channels, *grey.shape)), self._empty((channels, *result.shape))
-        planes[0] = _unit(grey)
+        planes[0] = unit(grey)
         planes[1:] = _NEUTRAL_CHROMA
         self._enlarge_planes(planes, enlarged)
-        _store(enlarged[0], result)
+        store(enlarged[0], result)
 
     def _enlarge_rgb(self, rgb: NDArray[Any], result: NDArray[Any]) -> None:
         ycbcr, enlarged = self._empty((3, *rgb.shape[:2])), self._empty((3, *result.shape[:2]))
@@ -260,7 +261,7 @@ class _Enlargement:
         rows = len(result) if self.source.on_gpu else _BAND
         for top in range(0, len(result), rows):
             band = slice(top, top + rows)
-            _store(color.ycbcr2rgb(np.moveaxis(enlarged[:, band], 0, 2), threads=self.threads), result[band])
+            store(color.ycbcr2rgb(np.moveaxis(enlarged[:, band], 0, 2), threads=self.threads), result[band])
 
     def _enlarge_planes(self, planes: Float32, enlarged: Float32) -> None:
         """Enlarge planes in [0, 1] by the network."""
@@ -510,21 +511,3 @@ def _factor(network: Network) -> int:
             f"and from (65, 66) to {sizes[65]}"
         )
     return factor
-
-
-def _unit(pixels: NDArray[Any]) -> Float32:
-    """float32 as it is, integers scaled to [0, 1]."""
-    if pixels.dtype.kind == "f":
-        return pixels
-    return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)
-
-
-def _store(values: Float32, result: NDArray[Any]) -> None:
-    """Clip to [0, 1] and write in the result's dtype, integers rounded to their full range; overwrites `values`."""
-    top = np.float32(1)
-    if result.dtype.kind == "u":
-        top = np.float32(np.iinfo(result.dtype).max)
-        values *= top
-        np.rint(values, out=values)
-    np.clip(values, 0, top, out=values)
-    result[...] = values

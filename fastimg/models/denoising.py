@@ -1,0 +1,175 @@
+"""Denoising networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+
+from .. import _checks, arrays
+from . import weights_files
+from .layers import Conv2d, Layer, Network
+from .planes import store, unit
+
+
+class DnCNN:
+    """A plain chain of 3×3 convolutions that tells the noise in an image, which is then subtracted.
+
+    The paper's has 17 layers of 64 channels (20 for unknown noise and for colour), ReLU between them; any number of
+    layers and channels will do. Layers are named convolution.0, convolution.1, ...
+
+    Parameters
+    ----------
+    layers : iterable of Conv2d
+        A chain that keeps the size of the image, from one channel to one or from three to three.
+
+    Attributes
+    ----------
+    network : Network
+
+    Raises
+    ------
+    ValueError
+        If the layers do not fit one another, or do not keep size and channels.
+
+    Notes
+    -----
+    O(n) for n pixels; 554,000 multiply-adds a pixel for the paper's grey network. Two buffers of the size of the image
+    times the most channels serve all layers in turn.
+
+    References
+    ----------
+    K. Zhang, W. Zuo, Y. Chen, D. Meng and L. Zhang, "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for
+    Image Denoising", IEEE Transactions on Image Processing, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import models
+    >>> nothing = models.DnCNN([models.Conv2d(np.zeros((1, 1, 3, 3)), padding=1)])
+    >>> nothing(np.array([[10, 20]], np.uint8))
+    array([[10, 20]], dtype=uint8)
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self.network = Network(_named(layers))
+        channels = (self.network.in_channels, self.network.out_channels)
+        if channels not in ((1, 1), (3, 3)):
+            raise ValueError(
+                f"layers must lead from one channel to one or from three to three, got {channels[0]} to {channels[1]}"
+            )
+        size = self.network.output_size((64, 65))
+        if size != (64, 65):
+            raise ValueError(f"layers must keep the size of the image, but lead from (64, 65) to {size}")
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """The model with weights from a file.
+
+        Parameters
+        ----------
+        path : path
+            safetensors as `save` writes them, or a PyTorch state dict of 3×3 convolutions with biases (batch
+            normalisation folded in), as the authors' and re-implementations' are. Nothing from the file is executed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated or of no known format, or does not hold this model's tensors; the error names the
+            file and what was found.
+        ImportError
+            If the file is a PyTorch checkpoint and PyTorch is not installed.
+        """
+        weights = weights_files.read(path)
+        try:
+            return cls(weights.layers or _layers(weights.tensors))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+        """Write a safetensors file that `from_file` reads.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced once the new one is complete.
+        metadata : mapping of str to str, optional
+            Further notes for the file's header.
+        """
+        weights_files.write(path, self.network.layers, {**(metadata or {}), "model": type(self).__name__})
+
+    def __repr__(self) -> str:
+        return f"DnCNN({len(self.network.layers)} layers, {self.network.in_channels} channels)"
+
+    def __call__(self, image: Any, *, out: Any = None, threads: int | None = None, precision: str = "float32") -> Any:
+        """Denoise an image.
+
+        Parameters
+        ----------
+        image : (H, W), (H, W, 1) or (H, W, 3) array of uint8, uint16, float16, float32 or float64
+            Floats in [0, 1]. A network of one channel takes the channels of a colour image one by one; one of three
+            takes RGB alone.
+        out : array of the shape, kind and dtype of `image`, optional
+            Receives the result.
+        threads : int, optional
+            By default `fastimg.get_num_threads()`. The result does not depend on it.
+        precision : {"float32", "float16"}
+            Of the network; "float16" is for images on a GPU, see `Network`.
+
+        Returns
+        -------
+        array
+            Of the image's kind, shape and dtype; clipped to the range of the dtype, [0, 1] for floats, integers rounded
+            half to even. NaN spreads as far as the network sees.
+
+        Raises
+        ------
+        TypeError
+            If the image or `out` is no array, or of another dtype.
+        ValueError
+            If the image is empty or has other dimensions or channels, or `out` does not fit.
+        """
+        source = arrays.take(image, "image")
+        pixels = source.data
+        colours = self.network.in_channels
+        _checks.rank(pixels.ndim, "image", (2, 3), "rows, columns and, last, channels")
+        if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+            raise ValueError(f"image must have 1 or 3 channels in its last dimension, got {pixels.shape[2]}")
+        if colours == 3 and (pixels.ndim == 2 or pixels.shape[2] != 3):
+            raise ValueError(f"image must have 3 channels for a network of colour, got shape {pixels.shape}")
+        _checks.non_empty(pixels.shape, "image")
+        result = source.result(pixels.shape, [pixels.dtype], out)
+        with source.current():
+            if pixels.dtype.kind == "f":
+                pixels = pixels.astype(np.float32, copy=False)
+            planes = np.atleast_3d(pixels).transpose(2, 0, 1)
+            batch = source.view.new((len(planes) // colours, colours, *planes.shape[1:]), np.dtype(np.float32))[0]
+            batch[...] = unit(planes).reshape(batch.shape)
+            noise = self.network(batch, threads=threads, precision=precision)
+            batch -= noise
+            store(batch.reshape(planes.shape).transpose(1, 2, 0), np.atleast_3d(result.data))
+        return result.give_back()
+
+
+def _named(layers: Iterable[Layer]) -> list[Layer]:
+    return [
+        replace(layer, name=f"convolution.{number}") if isinstance(layer, Conv2d) else layer
+        for number, layer in enumerate(layers)
+    ]
+
+
+def _layers(tensors: Iterable[weights_files.LayerTensors]) -> list[Conv2d]:
+    """ReLU after each but the last, zeros around the image."""
+    layers: list[Conv2d] = []
+    for tensor in tensors:
+        if tensor.weight.shape[2:] != (3, 3):
+            raise ValueError(f"weight of {tensor.name!r}: expected 3×3 kernels, found shape {tensor.weight.shape}")
+        if tensor.slope is not None:
+            raise ValueError(f"{tensor.name!r} has a PReLU slope, which DnCNN has not")
+        layers.append(Conv2d(tensor.weight, tensor.bias, padding=1, activation="relu"))
+    return [*layers[:-1], *(replace(last, activation=None) for last in layers[-1:])]
