@@ -27,6 +27,7 @@ constexpr int kPitch = kStrip<A> + 64 / sizeof(A);  // between rows of the windo
 constexpr int kBlock = 8;                           // distances per pass
 constexpr int kAhead = 4;                           // rows by which loads from the image are foreseen
 constexpr int kRows = 4;                            // results that share their loads
+constexpr ptrdiff_t kL1Bytes = 24 << 10;            // what is read again and again
 constexpr ptrdiff_t kWindowBytes = 300 << 10;       // what the window may take of L2
 constexpr ptrdiff_t kWantedTasks = 8;
 constexpr ptrdiff_t kStreamedBytes = 16 << 20;  // results that no cache keeps
@@ -270,36 +271,25 @@ public:
           transposed_(size_t(kLanes * (padded_pitch_ + kRows))),
           filtered_(size_t(kLanes * (kStrip<A> + kRows))),
           window_(size_t((job.window_rows + kRows) * kPitch<A>)),
-          results_(size_t(kRows * kStrip<A>)) {}
+          partial_(size_t(kRows * kStrip<A>)),
+          results_(size_t((job.window_rows - 2 * job.layout.y.radius() + kRows) * kStrip<A>)) {}
 
     void run(ptrdiff_t task) {
         locate(task);
-        const bool in_place = plain_out_ && y_end_ - y_begin_ >= kRows && elements_ >= kLanes;
+        in_place_ = plain_out_ && !job_.streams && y_end_ - y_begin_ >= kRows && elements_ >= kLanes;
         const ptrdiff_t reach = layout_.y.radius();
         ptrdiff_t base = y_begin_ - reach;  // the virtual row at the top of the window
         ptrdiff_t loaded = base;            // the next virtual row to come
-        for (ptrdiff_t next = y_begin_; next < y_end_; next += kRows) {
-            // The last rows are computed together with some of those before them again.
-            const ptrdiff_t y = in_place ? std::min(next, y_end_ - kRows) : next;
-            const ptrdiff_t rows = std::min<ptrdiff_t>(kRows, y_end_ - y);
-            while (loaded < y + rows + reach) {
-                if (loaded - base + kLanes > job_.window_rows) {
-                    const ptrdiff_t kept = loaded - (y - reach);
-                    std::memmove(window(0), window(y - reach - base), size_t(kept * kPitch<A>) * sizeof(A));
-                    base = y - reach;
-                }
+        for (ptrdiff_t next = y_begin_; next < y_end_;) {
+            const ptrdiff_t top = first_row(next) - reach;
+            if (top > base) std::memmove(window(0), window(top - base), size_t((loaded - top) * kPitch<A>) * sizeof(A));
+            base = top;
+            for (; loaded < y_end_ + reach && loaded - base + kLanes <= job_.window_rows; loaded += kLanes)
                 load_rows(loaded, std::min<ptrdiff_t>(kLanes, y_end_ + reach - loaded), window(loaded - base));
-                loaded += kLanes;
-            }
-            O* const out = out_ + y * layout_.y.out;
-            if (in_place && !job_.streams) {
-                filter_columns(window(y - base), 0, out, layout_.y.out, elements_ / kLanes);
-                if (elements_ % kLanes) filter_columns(window(y - base), elements_ - kLanes, out, layout_.y.out, 1);
-            } else {
-                filter_columns(window(y - base), 0, results_.data(), kStrip<A>, divide_up(elements_, kLanes));
-                for (ptrdiff_t r = 0; r < rows; ++r)
-                    store_pixels(out + r * layout_.y.out, results_.data() + r * kStrip<A>);
-            }
+            const ptrdiff_t ready = std::min(y_end_, loaded - reach);
+            const ptrdiff_t end = ready == y_end_ ? ready : next + round_down(ready - next, kRows);
+            filter_rows(next, end, base);
+            next = end;
         }
         if (job_.streams) stream_fence();
     }
@@ -316,9 +306,38 @@ private:
 
     A* window(ptrdiff_t row) { return window_.data() + row * kPitch<A>; }
 
+    // The last rows of a band are computed together with some of those before them again.
+    ptrdiff_t first_row(ptrdiff_t y) const { return in_place_ ? std::min(y, y_end_ - kRows) : y; }
+
+    // Rows begin ... end - 1 of the result. Where many rows of the window are read for each, columns are taken a few at a
+    // time, all rows before the next columns, so that those of the window are found in L1.
+    void filter_rows(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t base) {
+        const ptrdiff_t fitting = kL1Bytes / ptrdiff_t(sizeof(A)) / (2 * layout_.y.radius() + 2 * kRows);
+        const ptrdiff_t columns = std::max<ptrdiff_t>(2, fitting / kLanes) * kLanes;
+        const ptrdiff_t reach = layout_.y.radius();
+        for (ptrdiff_t column = 0; column < elements_; column += columns) {
+            const ptrdiff_t n = std::min(columns, elements_ - column);
+            for (ptrdiff_t row = begin; row < end; row += kRows) {
+                const ptrdiff_t y = first_row(row);
+                const A* const x = window(y - base);
+                if (in_place_) {
+                    O* const out = out_ + y * layout_.y.out;
+                    filter_columns(x, column, out, layout_.y.out, n / kLanes);
+                    if (n % kLanes) filter_columns(x, elements_ - kLanes, out, layout_.y.out, 1);
+                } else {
+                    filter_columns(x, column, results_.data() + (row - begin) * kStrip<A>, kStrip<A>,
+                                   divide_up(n, kLanes));
+                }
+            }
+        }
+        if (in_place_) return;
+        for (ptrdiff_t y = begin; y < end; ++y)
+            store_pixels(out_ + y * layout_.y.out, results_.data() + (y - begin) * kStrip<A>);
+    }
+
     template <class P>
     void filter_columns(const A* x, ptrdiff_t begin, P* y, ptrdiff_t y_pitch, ptrdiff_t count) {
-        filter<A, kPitch<A>>(x + begin, kLanes, results_.data(), kStrip<A>, y + begin, y_pitch, kLanes, count,
+        filter<A, kPitch<A>>(x + begin, kLanes, partial_.data(), kStrip<A>, y + begin, y_pitch, kLanes, count,
                              job_.y_taps);
     }
 
@@ -398,8 +417,12 @@ private:
             for (ptrdiff_t c = 0; c < channels_; ++c) {
                 const A* const x = transposed_.data() + (c * (columns + 2 * radius_) + radius_) * kLanes;
                 A* const plane = filtered_.data() + c * columns * kLanes;
-                filter<A, kLanes>(x, kRows * kLanes, plane, kLanes, plane, kLanes, kRows * kLanes,
-                                  divide_up(columns, kRows), job_.x_taps);
+                const ptrdiff_t fitting = kL1Bytes / ptrdiff_t(sizeof(A)) / kLanes / 2 - 2 * radius_;
+                const ptrdiff_t step = std::max<ptrdiff_t>(64, round_down(fitting, kRows));  // for passes within L1
+                for (ptrdiff_t i = 0; i < columns; i += step)
+                    filter<A, kLanes>(x + i * kLanes, kRows * kLanes, plane + i * kLanes, kLanes, plane + i * kLanes,
+                                      kLanes, kRows * kLanes, divide_up(std::min(step, columns - i), kRows),
+                                      job_.x_taps);
             }
             for (ptrdiff_t i = 0; i < elements_; i += kLanes) {
                 Vector<A> v[kLanes];
@@ -552,12 +575,14 @@ private:
     Scratch<A> transposed_;  // the same, one vector per column, one plane per channel
     Scratch<A> filtered_;    // those, filtered along x
     Scratch<A> window_;      // rows filtered along x, as far as the taps of y reach
-    Scratch<A> results_;     // kRows rows filtered along both
+    Scratch<A> partial_;     // kRows rows, sums of some of the taps of y
+    Scratch<A> results_;     // rows filtered along both
     std::vector<A> term_;
     std::vector<ptrdiff_t> padded_slots_, slots_;
 
     const T* in_ = nullptr;
     O* out_ = nullptr;
+    bool in_place_ = false;  // results are written where they belong, without a row of their own
     ptrdiff_t x_begin_ = 0, x_end_ = 0, y_begin_ = 0, y_end_ = 0, elements_ = 0;
     std::vector<Neighbour> neighbours_;
     A constant_ = 0, outside_ = 0;  // what the outer axes' taps make of the constant: its share of a row, a whole row
