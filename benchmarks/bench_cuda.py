@@ -130,6 +130,16 @@ def gaussian_jobs() -> Iterator[Job]:
             },
             1e-5,
         )
+    for sigma in (20, 100):
+        yield Job(
+            f"gaussian, recursive 3840×2160 float32, sigma {sigma}",
+            {
+                "fastimg": lambda i, s=sigma: filters.gaussian(turn(images, i), s, method="recursive", out=out),
+                "copy": lambda i: cupy.copyto(out, turn(images, i)),
+                "fastimg, taps": lambda i, s=sigma: filters.gaussian(turn(images, i), s, out=out),
+            },
+            2e-4,  # taps are cut at four sigmas
+        )
     rgb = rotated(noisy((*UHD, 3), "uint8"))
     rgb_out = cupy.empty_like(rgb[0])
     yield Job(
