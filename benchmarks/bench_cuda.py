@@ -21,6 +21,7 @@ import cuda_timing as timing
 import numpy as np
 
 from fastimg import filters, metrics, models, nn, restoration, transform
+from fastimg.benchmarks import Timing
 
 try:
     import cupy
@@ -392,10 +393,7 @@ def measure(job: Job, rounds: int = 9) -> timing.Row:
     for _ in range(rounds):
         for name, call in candidates.items():
             times[name].append(job.clock(call, min(repeats[name], 100)))
-    timings = {
-        name: timing.Timing(*(float(q) for q in np.quantile(samples, (0.5, 0.25, 0.75))), rounds)
-        for name, samples in times.items()
-    }
+    timings = {name: Timing.of(samples) for name, samples in times.items()}
     return timing.Row(job.name, timings, differences)
 
 

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one candidate."""
-
-    median: float
-    lower_quartile: float
-    upper_quartile: float
-    rounds: int
+from fastimg.benchmarks import Timing
+from fastimg.benchmarks.results import machine
 
 
 @dataclass(frozen=True)
@@ -42,16 +33,6 @@ def markdown(rows: Sequence[Row], ours: str = "fastimg") -> str:
             cells.append(f"{timing.median:.3g} ({timing.median / own:.2f} ×)" if timing else "–")
         lines.append(f"| {row.job} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def machine() -> dict[str, object]:
-    """Where a benchmark ran."""
-    name = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return {"processor": name, "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
 
 
 def write_json(path: Path, rows: Sequence[Row], versions: Mapping[str, str], threads: int) -> None:

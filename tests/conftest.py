@@ -69,6 +69,11 @@ def data_folder() -> Path:
     return folder
 
 
+def without_channels(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
+    """The spatial part of a shape whose channels lie along `axis`."""
+    return shape if axis is None else tuple(np.delete(shape, axis))
+
+
 def random_image(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Noise that fills the dtype's range; [0, 1] for floats."""
     dtype = np.dtype(dtype)

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import without_channels
 from reference.denoise_nl_means import denoise_nl_means as slow_reference
 from tolerances import assert_close
 
@@ -39,10 +40,6 @@ def image(request, rng):
     """An image and the axis of its channels."""
     shape, axis = request.param
     return rng.random(shape, "float32"), axis
-
-
-def without_channels(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
-    return shape if axis is None else tuple(np.delete(shape, axis))
 
 
 # ---- axes and patches ------------------------------------------------------------------------------------------------

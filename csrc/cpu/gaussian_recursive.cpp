@@ -40,13 +40,18 @@ bool mergeable(const Axis& outer, const Axis& inner) {
     return outer.in == inner.n * inner.in && outer.out == inner.n * inner.out;
 }
 
-Pass pass_along(int filtered, const Array& source, const Array& result) {
-    std::vector<int> order(size_t(source.ndim));
+// The numbers of its axes, the densest in memory last.
+std::vector<int> order_in_memory(const Array& array) {
+    std::vector<int> order(size_t(array.ndim));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return std::abs(source.stride[a]) > std::abs(source.stride[b]); });
+                     [&](int a, int b) { return std::abs(array.stride[a]) > std::abs(array.stride[b]); });
+    return order;
+}
+
+Pass pass_along(int filtered, const Array& source, const Array& result) {
     Pass pass;
-    for (int i : order) {
+    for (int i : order_in_memory(source)) {
         const Axis axis{source.shape[i], source.stride[i], result.stride[i]};
         if (i == filtered)
             pass.along = axis;
@@ -72,14 +77,11 @@ Array packed_like(const Array& like, void* memory, DType dtype) {
     Array packed = like;
     packed.data = memory;
     packed.dtype = dtype;
-    std::vector<int> order(size_t(like.ndim));
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return std::abs(like.stride[a]) < std::abs(like.stride[b]); });
+    const std::vector<int> order = order_in_memory(like);
     ptrdiff_t stride = 1;
-    for (int i : order) {
-        packed.stride[i] = stride;
-        stride *= like.shape[i];
+    for (auto i = order.rbegin(); i != order.rend(); ++i) {
+        packed.stride[*i] = stride;
+        stride *= like.shape[*i];
     }
     return packed;
 }

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import nn
 from ..models import Conv2d, ConvTranspose2d
+from ..models.super_resolution import DECONVOLUTION
 from . import networks
 from .races import Job, contenders
 
@@ -29,7 +30,7 @@ def _layer(inputs: int, outputs: int, kernel: int, *, transposed: bool = False, 
 
 
 def _deconvolution(stride: int) -> networks.Layer:
-    padding, output_padding = {2: (4, 1), 3: (3, 0), 4: (4, 3)}[stride]
+    _, padding, output_padding = DECONVOLUTION[stride]
     return _layer(56, 1, 9, transposed=True, stride=stride, padding=padding, output_padding=output_padding)
 
 

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..models import Conv2d, ConvTranspose2d, Network
+from ..models.super_resolution import DECONVOLUTION
 from .races import Job, Run, contenders
 
 Layer = Any  # Conv2d or ConvTranspose2d
-
-_DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}  # stride, padding, output padding of FSRCNN's
 
 
 def fsrcnn(scale: int, d: int = 56, s: int = 12, m: int = 4) -> list[Layer]:
     """FSRCNN(d, s, m) with random weights; FSRCNN-s is (32, 5, 1)."""
     rng = np.random.default_rng(scale)
     shapes = [(d, 1, 5), (s, d, 1), *[(s, s, 3)] * m, (d, s, 1)]
-    stride, padding, output_padding = _DECONVOLUTION[scale]
+    stride, padding, output_padding = DECONVOLUTION[scale]
     deconvolution = rng.standard_normal((d, 1, 9, 9)) * 0.02
     last = ConvTranspose2d(deconvolution, np.zeros(1), (stride,) * 2, (padding,) * 2, (output_padding,) * 2)
     return [*(_conv(rng, *shape, "prelu") for shape in shapes), last]

@@ -23,7 +23,7 @@ SCALES = (2, 3, 4)
 
 # Stride, padding and output padding with which the authors' deconvolution is aligned. At ×3 its phase is not that
 # of the other two.
-_DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
+DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
 
 _NEUTRAL_CHROMA = 128 / 255
 
@@ -348,9 +348,7 @@ class FSRCNN(SuperResolution):
         for name, layer in tensors.items():
             _check_roles(layer, name, slope=None if name in optional else name != last)
         layers = [_same_size(tensors[name], name, padding_mode, "prelu") for name in convolutions]
-        stride, padding, output_padding = (
-            _DECONVOLUTION[scale] if weights.geometry == "paper" else (scale, 4, scale - 1)
-        )
+        stride, padding, output_padding = DECONVOLUTION[scale] if weights.geometry == "paper" else (scale, 4, scale - 1)
         deconvolution = ConvTranspose2d(
             tensors[last].weight,
             tensors[last].bias,

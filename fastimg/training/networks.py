@@ -17,12 +17,11 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..models.super_resolution import DECONVOLUTION
+
 Array = NDArray[np.float32]
 
 _CENTRE = 0.5
-
-# stride: (padding, output_padding), aligned with the pixel grid of MATLAB's bicubic downscale
-_DECONVOLUTION_GEOMETRY = {2: (4, 1), 3: (3, 0), 4: (4, 3)}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class _Deconvolution(nn.Module):  # type: ignore[misc]
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        stride, kernel, padding = layer.stride, layer.kernel, _DECONVOLUTION_GEOMETRY[layer.stride][0]
+        stride, kernel, padding = layer.stride, layer.kernel, DECONVOLUTION[layer.stride][1]
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import without_channels
 from reference.denoise_nl_means import denoise_nl_means as reference
 from tolerances import assert_close
 
@@ -29,10 +30,6 @@ def image(request, rng):
     """An image and the axis of its channels."""
     shape, axis = request.param
     return rng.random(shape, "float32"), axis
-
-
-def spatial(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
-    return shape if axis is None else tuple(np.delete(shape, axis))
 
 
 def on_device(device, function, image: np.ndarray, **options: Any) -> np.ndarray:
@@ -130,7 +127,7 @@ def test_layouts_of_volumes(device, rng):
 
 def test_maps(device, image, rng):
     x, axis = image
-    h = rng.uniform(0.3, 0.6, spatial(x.shape, axis)).astype("float32")
+    h = rng.uniform(0.3, 0.6, without_channels(x.shape, axis)).astype("float32")
     sigma = rng.uniform(0.0, 0.2, h.shape).astype("float32")
     for strengths in (dict(h=h), dict(sigma=sigma), dict(h=h.astype("float16"), sigma=sigma)):
         options = {**SMALL, **strengths, "channel_axis": axis}
@@ -172,7 +169,7 @@ def test_automatic_strength_from_a_map(device, rng):
 def test_guide(device, rng, shape, channels):
     x = rng.random(shape, "float32")
     axis = None if len(shape) == 2 else -1
-    guide = rng.random((*spatial(shape, axis), channels), "float32")
+    guide = rng.random((*without_channels(shape, axis), channels), "float32")
     result = denoise(device, x, **SMALL, guide=guide, channel_axis=axis)
     if axis is None:  # the reference wants channels in both
         assert_close(result, expected(x[..., None], **SMALL, guide=guide, channel_axis=-1)[..., 0])
