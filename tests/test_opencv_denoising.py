@@ -7,6 +7,7 @@ import pytest
 from reference.opencv_nl_means import opencv_nl_means as reference
 
 from fastimg import opencv
+from fastimg.backends import cpu
 
 PHOTOGRAPHS = [
     "astronaut",
@@ -54,6 +55,27 @@ def test_photographs(target, cv2, name, h):
     """Grey or colour, channels together."""
     image = noisy(photograph(name))
     np.testing.assert_array_equal(opencv.fastNlMeansDenoising(image, None, h), cv2.fastNlMeansDenoising(image, None, h))
+
+
+@pytest.mark.parametrize(("channels", "count"), [(1, 600), (2, 1100), (1, 2100)])
+def test_tables_that_are_nearly_exponential(target, rng, channels, count):
+    """What may be computed in place of a look-up must be what the table has."""
+    contrast = np.linspace(0, 60, 70)[:, np.newaxis]  # from column to column
+    image = (128 + contrast * rng.uniform(-1, 1, (1, 1, 40, 70, channels))).astype(np.uint8)
+    decay = 7 / count
+    weights = np.append(np.rint(19096 * np.exp(-decay * np.arange(count))), 0).astype(np.int32)
+
+    def denoised(weights, decay):
+        result = np.empty_like(image)
+        options = dict(patch_radius=3, patch_distance=4, temporal_distance=0, first_plane=0, absolute=False, threads=1)
+        cpu.denoise_nl_means_by_table(image, None, result, weights=weights, shift=6, decay=decay, **options)
+        return result
+
+    np.testing.assert_array_equal(denoised(weights, decay), denoised(weights, 0.0))
+    dented = weights.copy()
+    dented[count // 4 : count // 2] = 1
+    assert (denoised(dented, decay) != denoised(weights, decay)).any()
+    np.testing.assert_array_equal(denoised(dented, decay), denoised(dented, 0.0))
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)

@@ -55,11 +55,12 @@ void denoise_nl_means(const Array& image, const Array& guide, const NlMeansMaps&
                       const NlMeans& parameters, int threads);
 
 // Weights that are whole numbers, so that results are exact: OpenCV's. The sum of squared (or absolute) differences over a
-// patch and the channels, shifted right by `shift`, is an index of `weights`, beyond whose end weights are 0. The mean is
-// an integer division, rounded half up. Sums must fit 32 bits.
+// patch and the channels, shifted right by `shift`, is an index of `weights`; the last is 0, and that of all sums beyond.
+// The mean is an integer division, rounded half up. Sums must fit 32 bits.
 struct WeightTable {
     std::vector<int32_t> weights;
     int shift;
+    double decay;  // weight i is weight 0 times exp(-decay * i), rounded, for all but the last; 0: it need not be
     bool absolute;
 };
 

@@ -19,11 +19,13 @@
 // pixel with vectors of 8. Memory is no limit: a tile's source is read about 1.5 times, the result written once.
 //
 // Where a weight serves one pixel alone (another plane's, or one of a strength of its own), all offsets are visited and there
-// is no ring. denoise_nl_means_arithmetic.inl and _shorts.inl have what sums and weights are computed with.
+// is no ring. denoise_nl_means_arithmetic.inl and _shorts.inl have what sums and weights are computed with, _weights.inl
+// tables of weights.
 //
 // In shorts, for uint8, the same vector of 32 bytes holds 16 pixels: about 33 operations (7, 3, 17 and 12 with the
 // widening to 32 bits), 16 loads and 8 stores for twice as many pixels.
 
+#include "denoise_nl_means_weights.inl"
 #include "denoise_nl_means_arithmetic.inl"
 #include "denoise_nl_means_shorts.inl"
 #include "denoise_nl_means_tile.inl"
@@ -125,12 +127,8 @@ inline void denoise_nl_means_by_table(const Array& image, const Array& guide, co
     if (image.dtype == DType::u8 && ShortTableArithmetic::serves(table))
         return denoise_in_shorts(ShortTableArithmetic(table), images, parameters, threads);
 #endif
-    // OpenCV's chroma.
-    if (image.dtype == DType::u8 && !table.absolute && planes_in_patch(parameters, images) == 2 &&
-        (table.weights.empty() || table.weights[0] <= 32767)) {
-        const WholeArithmetic<uint8_t, false, true> whole(table);
-        return denoise_patches<std::decay_t<decltype(whole)>, 2, 7>(whole, images, parameters, threads);
-    }
+    if (image.dtype == DType::u8 && PairArithmetic::serves(table, planes_in_patch(parameters, images)))
+        return denoise_patches<PairArithmetic, 1, 7>(PairArithmetic(table), images, parameters, threads);
     if (image.dtype == DType::u16)
         denoise(WholeArithmetic<uint16_t, true>(table));
     else if (table.absolute)

@@ -16,11 +16,10 @@ using Bits = __m256i;
 // which are then less than 4 % of h^2 each and cancel in the sum. Weights have up to 14 bits. The error of a mean stays
 // far below half a level, but where a distance so near to the cutoff that it falls on its other side decides over a
 // pixel that hardly any other resembles.
-struct ShortArithmetic {
+struct ShortArithmetic : OneChannel {
     using Sample = uint16_t;
     using Vector = VectorOf<uint16_t>::type;
     using Total = uint32_t;
-    using Words = VectorOf<uint32_t>::type;
     static constexpr int Lanes = kVectorBytes / 2;
 
     static constexpr bool kSumsOfRegisters = false;
@@ -75,7 +74,8 @@ struct ShortArithmetic {
         return repeated(_mm_set_epi64x(0x0E0E0C0C0A0A0808, 0x0606040402020000));
     }
 
-    Vector cost(Vector difference) const {
+    Vector cost(Vector a, Vector b) const {
+        const Vector difference = a - b;
         return (Vector)FASTIMG_MM(srl_epi16)(FASTIMG_MM(adds_epu16)(bits(difference * difference), rounding),
                                              shift_squares);
     }
@@ -200,43 +200,34 @@ struct ShortArithmetic {
 // Whole weights from a table, for squared differences of uint8 where all sums that weigh anything fit into 16 bits.
 struct ShortTableArithmetic : ShortArithmetic {
     static bool serves(const WeightTable& table) {
-        const int64_t weighing = int64_t(table.weights.size()) << table.shift;
-        return !table.absolute && weighing <= 65535 && (table.weights.empty() || table.weights[0] <= 32767);
+        const int64_t weighing = int64_t(table.weights.size() - 1) << table.shift;
+        return !table.absolute && weighing <= 65535 && table.weights[0] <= 32767;
     }
 
     explicit ShortTableArithmetic(const WeightTable& table)
-        : weights(table.weights), shift(_mm_cvtsi32_si128(table.shift)), end(all(double(table.weights.size()))) {
-        weights.push_back(0);
-    }
+        : weights(table), shift(_mm_cvtsi32_si128(table.shift)) {}
 
-    Vector cost(Vector difference) const { return difference * difference; }
+    Vector cost(Vector a, Vector b) const {
+        const Vector difference = a - b;
+        return difference * difference;
+    }
 
     template <bool>
     struct Weight {
-        explicit Weight(const ShortTableArithmetic& a) : table(a.weights.data()), shift(a.shift), end(a.end) {}
+        explicit Weight(const ShortTableArithmetic& a) : weights(a.weights), shift(a.shift) {}
 
         Vector operator()(Vector sum_of_squares, ptrdiff_t) const {
-            const Bits zero{};
-            const Bits index = FASTIMG_MM(min_epu16)(FASTIMG_MM(srl_epi16)(bits(sum_of_squares), shift), end);
-            const Bits low = gathered(FASTIMG_MM(unpacklo_epi16)(index, zero));
-            const Bits high = gathered(FASTIMG_MM(unpackhi_epi16)(index, zero));
-            return (Vector)FASTIMG_MM(packus_epi32)(low, high);
+            const Bits zero{}, index = FASTIMG_MM(srl_epi16)(bits(sum_of_squares), shift);
+            const Words low = weights((Words)FASTIMG_MM(unpacklo_epi16)(index, zero));
+            const Words high = weights((Words)FASTIMG_MM(unpackhi_epi16)(index, zero));
+            return (Vector)FASTIMG_MM(packus_epi32)((Bits)low, (Bits)high);
         }
 
-        Bits gathered(Bits index) const {
-#if FASTIMG_LEVEL >= 4
-            return _mm512_i32gather_epi32(index, table, 4);
-#else
-            return _mm256_i32gather_epi32(table, index, 4);
-#endif
-        }
-
-        const int32_t* table;
+        const WeightLookup<32> weights;
         const __m128i shift;
-        const Bits end;
     };
 
-    Vector weight_of_centre() const { return (Vector)all(weights[0]); }
+    Vector weight_of_centre() const { return (Vector)all(weights.first()); }
 
     static void divide(const uint32_t* values, const uint32_t* weights, float, float* means) {
         uint32_t quotients[Lanes];
@@ -247,9 +238,8 @@ struct ShortTableArithmetic : ShortArithmetic {
                        __builtin_convertvector(in_halves.high, Floats));
     }
 
-    std::vector<int32_t> weights;
+    WeightLookup<32> weights;
     __m128i shift;
-    Bits end;
 };
 #endif
 

@@ -77,6 +77,7 @@ class TileDenoiser {
     using Total = typename Arithmetic::Total;
     using Means = typename Arithmetic::Means;
     static constexpr int Lanes = Arithmetic::Lanes;
+    static constexpr int kChannels = Arithmetic::kChannels;
     static constexpr bool kGeneral = Planes == 0 && Patch == 0 && Arithmetic::kWeighsPatches;
 
     static Vector load(const Sample* p) { return Arithmetic::load_samples(p); }
@@ -91,7 +92,8 @@ public:
           parameters_(parameters),
           images_(images),
           channels_(images.channels()),
-          guide_channels_(images.guide_channels()),
+          image_samples_(images.channels() / kChannels),
+          guide_samples_(images.guide_channels() / kChannels),
           patch_(patch_width(parameters)),
           planes_{{parameters, 0}, {parameters, 1}},
           tile_rows_(rows),
@@ -103,8 +105,8 @@ public:
           plane_size_(source_rows_ * source_stride_),
           stride_(round_up(columns + parameters.distance + patch_ - 1, Lanes)),
           ring_rows_(round_up(parameters.distance + patch_, patch_)),
-          image_planes_(images.guided() ? guide_channels_ * planes_[0].count() * planes_[1].count() : 0),
-          source_(size_t(image_planes_ + channels_ * planes_[0].count() * planes_[1].count()) * size_t(plane_size_)),
+          image_planes_(images.guided() ? guide_samples_ * planes_[0].count() * planes_[1].count() : 0),
+          source_(size_t(image_planes_ + image_samples_ * planes_[0].count() * planes_[1].count()) * size_t(plane_size_)),
           weights_(size_t(kGroup * ring_rows_ * stride_)),
           suffixes_(size_t(kGroup * patch_ * stride_)),
           sums_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
@@ -113,7 +115,7 @@ public:
           maps_(kGeneral ? size_t(2 * (rows + patch_) * stride_) : 0),
           totals_(size_t((channels_ + 2) * tile_rows_ * tile_columns_)) {
         const ptrdiff_t source_size =
-            (image_planes_ + channels_ * planes_[0].count() * planes_[1].count()) * plane_size_;
+            (image_planes_ + image_samples_ * planes_[0].count() * planes_[1].count()) * plane_size_;
         std::fill_n(source_.data(), source_size, Sample(0));
         std::fill_n(sums_.data(), (patch_ + 1) * stride_ + patch_ + Lanes, Sample(0));
         find_terms();
@@ -155,30 +157,32 @@ private:
     Sample* source_at(ptrdiff_t plane, ptrdiff_t row, ptrdiff_t column) {
         return source_.data() + plane * plane_size_ + (before_ + row) * source_stride_ + before_ + column;
     }
-    // The first channel of a plane beside the tile's own.
-    ptrdiff_t plane_at(int a, int z, int channels) const {
-        return ((a + planes_[0].before) * planes_[1].count() + z + planes_[1].before) * ptrdiff_t(channels);
+    // The first sample of the pixels of a plane beside the tile's own.
+    ptrdiff_t plane_at(int a, int z, int samples) const {
+        return ((a + planes_[0].before) * planes_[1].count() + z + planes_[1].before) * ptrdiff_t(samples);
     }
-    ptrdiff_t guide_plane(int a, int z) const { return plane_at(a, z, guide_channels_); }
-    ptrdiff_t image_plane(int a, int z) const { return image_planes_ + plane_at(a, z, channels_); }
+    ptrdiff_t guide_plane(int a, int z) const { return plane_at(a, z, guide_samples_); }
+    ptrdiff_t image_plane(int a, int z) const { return image_planes_ + plane_at(a, z, image_samples_); }
 
     Total* total_at(int channel, ptrdiff_t row) {
         return totals_.data() + (channel * tile_rows_ + row) * tile_columns_;
     }
+    Total* values_at(int sample, ptrdiff_t row) { return total_at(sample * kChannels, row); }
+    ptrdiff_t total_step() const { return tile_rows_ * tile_columns_; }  // from channel to channel
     Total* weight_total_at(ptrdiff_t row) { return total_at(channels_, row); }
     Total* largest_at(ptrdiff_t row) { return total_at(channels_ + 1, row); }
 
     void copy_planes(const Array& image, ptrdiff_t first, const Tile& tile) {
-        const int n = int(image.shape[4]);
+        const int n = int(image.shape[4]) / kChannels;
         Arithmetic::visit_dtype(image.dtype, [&](auto type) {
             const auto from = view<typename decltype(type)::type, 5>(image);
             for (int a = -planes_[0].before; a <= planes_[0].after; ++a) {
                 for (int z = -planes_[1].before; z <= planes_[1].after; ++z) {
                     const ptrdiff_t outer0 = mirrored_index(tile.plane[0] + a, image.shape[0]);
                     const ptrdiff_t outer1 = mirrored_index(tile.plane[1] + z, image.shape[1]);
-                    for (int channel = 0; channel < n; ++channel)
-                        copy_plane(from.at(outer0, outer1, 0, 0, channel), from, first + plane_at(a, z, n) + channel,
-                                   tile);
+                    for (int sample = 0; sample < n; ++sample)
+                        copy_plane(from.at(outer0, outer1, 0, 0, sample * kChannels), from,
+                                   first + plane_at(a, z, n) + sample, tile);
                 }
             }
         });
@@ -192,21 +196,29 @@ private:
         for (ptrdiff_t y = -before_; y < tile.rows + after_; ++y) {
             const In* from = image + mirrored_index(tile.row + y, height) * view.stride[2];
             Sample* to = source_at(plane, y, 0) - tile.column;
-            for (ptrdiff_t x = left; x < inner_left; ++x)
-                to[x] = Sample(load_float(from + mirrored_index(x, width) * stride));
-            copy_samples(to + inner_left, from + inner_left * stride, inner_right - inner_left, stride);
+            for (ptrdiff_t x = left; x < inner_left; ++x) to[x] = sample_of(from + mirrored_index(x, width) * stride, view);
+            copy_samples(to + inner_left, from + inner_left * stride, inner_right - inner_left, view);
             for (ptrdiff_t x = inner_right; x < right; ++x)
-                to[x] = Sample(load_float(from + mirrored_index(x, width) * stride));
+                to[x] = sample_of(from + mirrored_index(x, width) * stride, view);
         }
     }
 
     template <class In>
-    static void copy_samples(float* to, const In* from, ptrdiff_t n, ptrdiff_t stride) {
-        load_row(to, from, n, stride);
+    static Sample sample_of(const In* pixel, const View<In, 5>& view) {
+        if constexpr (kChannels == 2)
+            return Arithmetic::sample(pixel[0], pixel[view.stride[4]]);
+        else if constexpr (std::is_integral_v<Sample>)
+            return *pixel;
+        else
+            return load_float(pixel);
     }
-    template <class Whole, class In>
-    static void copy_samples(Whole* to, const In* from, ptrdiff_t n, ptrdiff_t stride) {
-        for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i * stride];
+
+    template <class In>
+    static void copy_samples(Sample* to, const In* from, ptrdiff_t n, const View<In, 5>& view) {
+        if constexpr (std::is_integral_v<Sample>)
+            for (ptrdiff_t i = 0; i < n; ++i) to[i] = sample_of(from + i * view.stride[3], view);
+        else
+            load_row(to, from, n, view.stride[3]);
     }
 
     // The scale and the excess of each of the tile's pixels, in rows as those of one-sided weights.
@@ -248,11 +260,11 @@ private:
                 Means weights{};
                 weights.add_weights(one, Vector{});
                 weights.store_to(weight_total_at(row) + x);
-                for (int channel = 0; channel < channels_; ++channel) {
-                    Means values{};
+                for (int sample = 0; sample < image_samples_; ++sample) {
+                    Values values{};
                     if (parameters_.centre < 0)
-                        values.add_products(one, load(source_at(centre + channel, row, x)), Vector{}, Vector{});
-                    values.store_to(total_at(channel, row) + x);
+                        values.add_products(one, load(source_at(centre + sample, row, x)), Vector{}, Vector{});
+                    values.store_to(values_at(sample, row) + x, total_step());
                 }
             }
         }
@@ -275,15 +287,15 @@ private:
         };
         for (int a = in0 ? -before : 0; a <= (in0 ? after : 0); ++a)
             for (int z = in1 ? -before : 0; z <= (in1 ? after : 0); ++z)
-                for (int channel = 0; channel < guide_channels_; ++channel)
+                for (int sample = 0; sample < guide_samples_; ++sample)
                     patch_planes_.push_back(
-                        {(guide_plane(a, z) - guide_plane(0, 0) + channel) * plane_size_, tap(in0, a) * tap(in1, z)});
+                        {(guide_plane(a, z) - guide_plane(0, 0) + sample) * plane_size_, tap(in0, a) * tap(in1, z)});
     }
 
     // The squared differences of a vector of pixels; summed over the planes of a patch.
     Vector squared_difference(const Sample* p, const Sample* q) const {
         const auto of_plane = [&](const Term& term) {
-            const Vector squares = arithmetic_.cost(load(p + term.step) - load(q + term.step));
+            const Vector squares = arithmetic_.cost(load(p + term.step), load(q + term.step));
             return kGeneral ? Arithmetic::scaled(squares, term.tap) : squares;
         };
         const size_t planes = Planes ? size_t(Planes) : patch_planes_.size();
@@ -552,6 +564,24 @@ private:
 
     // ---- accumulation ----------------------------------------------------------------------------------------------
 
+    // The weighted sums of a sample's channels.
+    struct Values {
+        Means of[kChannels];
+
+        void load_from(const Total* p, ptrdiff_t step) {
+            for (int channel = 0; channel < kChannels; ++channel) of[channel].load_from(p + channel * step);
+        }
+        void store_to(Total* p, ptrdiff_t step) const {
+            for (int channel = 0; channel < kChannels; ++channel) of[channel].store_to(p + channel * step);
+        }
+        template <int C = 0>
+        void add_products(Vector w_here, Vector after, Vector w_there, Vector before) {
+            of[C].add_products(w_here, Arithmetic::template channel<C>(after), w_there,
+                               Arithmetic::template channel<C>(before));
+            if constexpr (C + 1 < kChannels) add_products<C + 1>(w_here, after, w_there, before);
+        }
+    };
+
     template <int Count>
     void accumulate(const Weights* w, int row, ptrdiff_t here_row, ptrdiff_t there_row, ptrdiff_t columns) {
         const Sample *here[Count], *there[Count], *after[Count], *before[Count];
@@ -564,28 +594,29 @@ private:
             }
         }
         Total* const weight_total = weight_total_at(row);
-        const auto add_channel = [&](int channel, auto with_weights) {
-            const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0);
-            Total* const value_total = total_at(channel, row);
+        const auto add_sample = [&](int sample, auto with_weights) {
+            const Sample* const pixel = source_at(image_plane(0, 0) + sample, row, 0);
+            Total* const value_total = values_at(sample, row);
             for (int g = 0; g < Count; ++g) {
                 after[g] = pixel + w[g].step;
                 before[g] = pixel - w[g].step;
             }
             for (ptrdiff_t x = 0; x < columns; x += Lanes) {
-                Means values, weights;
-                values.load_from(value_total + x);
+                Values values;
+                Means weights;
+                values.load_from(value_total + x, total_step());
                 if (with_weights) weights.load_from(weight_total + x);
                 for (int g = 0; g < Count; ++g) {
                     const Vector w_here = load(here[g] + x), w_there = load(there[g] + x);
                     values.add_products(w_here, load(after[g] + x), w_there, load(before[g] + x));
                     if (with_weights) weights.add_weights(w_here, w_there);
                 }
-                values.store_to(value_total + x);
+                values.store_to(value_total + x, total_step());
                 if (with_weights) weights.store_to(weight_total + x);
             }
         };
-        add_channel(0, std::true_type{});
-        for (int channel = 1; channel < channels_; ++channel) add_channel(channel, std::false_type{});
+        add_sample(0, std::true_type{});
+        for (int sample = 1; sample < image_samples_; ++sample) add_sample(sample, std::false_type{});
     }
 
     // Pairs of offsets of one pixel take the places of a pixel's two partners.
@@ -597,12 +628,13 @@ private:
             if constexpr (Arithmetic::kWeighsPatches) keep_largest(here[g], row, columns);
         }
         Total* const weight_total = weight_total_at(row);
-        for (int channel = 0; channel < channels_; ++channel) {
-            const Sample* const pixel = source_at(image_plane(0, 0) + channel, row, 0) + image_step;
-            Total* const value_total = total_at(channel, row);
+        for (int sample = 0; sample < image_samples_; ++sample) {
+            const Sample* const pixel = source_at(image_plane(0, 0) + sample, row, 0) + image_step;
+            Total* const value_total = values_at(sample, row);
             for (ptrdiff_t x = 0; x < columns; x += Lanes) {
-                Means values, weights;
-                values.load_from(value_total + x);
+                Values values;
+                Means weights;
+                values.load_from(value_total + x, total_step());
                 weights.load_from(weight_total + x);
                 for (int g = 0; g < Count; g += 2) {
                     const Vector first = load(here[g] + x), second = g + 1 < Count ? load(here[g + 1] + x) : Vector{};
@@ -610,8 +642,8 @@ private:
                                         g + 1 < Count ? load(pixel + w[g + 1].step + x) : Vector{});
                     weights.add_weights(first, second);
                 }
-                values.store_to(value_total + x);
-                if (channel == 0) weights.store_to(weight_total + x);
+                values.store_to(value_total + x, total_step());
+                if (sample == 0) weights.store_to(weight_total + x);
             }
         }
     }
@@ -655,7 +687,7 @@ private:
     const Arithmetic& arithmetic_;
     const NlMeans& parameters_;
     const NlMeansImages& images_;
-    const int channels_, guide_channels_, patch_;
+    const int channels_, image_samples_, guide_samples_, patch_;  // samples of a pixel
     const OuterPlanes planes_[2];
     const ptrdiff_t tile_rows_, tile_columns_;
     const ptrdiff_t before_, after_;  // the margin of the source's copy

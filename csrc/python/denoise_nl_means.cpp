@@ -63,8 +63,8 @@ void bind_denoise_nl_means(py::module_& m) {
         "denoise_nl_means_by_table",
         [](const py::array& image, const std::optional<py::array>& guide, py::array& result, int patch_radius,
            int patch_distance, int temporal_distance, ptrdiff_t first_plane,
-           const py::array_t<int32_t, py::array::c_style | py::array::forcecast>& weights, int shift, bool absolute,
-           int threads) {
+           const py::array_t<int32_t, py::array::c_style | py::array::forcecast>& weights, int shift, double decay,
+           bool absolute, int threads) {
             const Array from = readable(image), to = writable(result);
             const Array compared = guide ? readable(*guide) : from;
             NlMeans parameters{};
@@ -72,13 +72,13 @@ void bind_denoise_nl_means(py::module_& m) {
             parameters.distance = patch_distance;
             parameters.outer[1] = {false, temporal_distance, true};
             parameters.first_plane = first_plane;
-            const WeightTable table{{weights.data(), weights.data() + weights.size()}, shift, absolute};
+            const WeightTable table{{weights.data(), weights.data() + weights.size()}, shift, decay, absolute};
             py::gil_scoped_release nogil;
             denoise_nl_means_by_table(from, guide ? compared : from, to, parameters, table, threads);
         },
         py::arg("image"), py::arg("guide"), py::arg("result"), py::kw_only(), py::arg("patch_radius"),
         py::arg("patch_distance"), py::arg("temporal_distance"), py::arg("first_plane"), py::arg("weights"),
-        py::arg("shift"), py::arg("absolute"), py::arg("threads"));
+        py::arg("shift"), py::arg("decay"), py::arg("absolute"), py::arg("threads"));
 }
 
 }  // namespace fastimg

@@ -355,7 +355,7 @@ class _Work(NamedTuple):
                 f"templateWindowSize must be smaller for {channels} channels of {image.dtype.name}, whose differences "
                 f"do not fit 32 bits, got {2 * self.windows.template + 1}"
             )
-        weights, shift = _table(h, channels, top, self.absolute, self.windows)
+        table = _table(h, channels, top, self.absolute, self.windows)
         self.source.backend.denoise_nl_means_by_table(
             image,
             guide,
@@ -364,8 +364,9 @@ class _Work(NamedTuple):
             patch_distance=self.windows.search,
             temporal_distance=self.windows.temporal,
             first_plane=first_plane,
-            weights=weights,
-            shift=shift,
+            weights=table.weights,
+            shift=table.shift,
+            decay=table.decay,
             absolute=self.absolute,
             threads=self.threads,
         )
@@ -395,9 +396,17 @@ class _Work(NamedTuple):
         )
 
 
+class _Table(NamedTuple):
+    """Weights, the last of which is 0 and that of all sums beyond."""
+
+    weights: NDArray[np.int32]
+    shift: int  # by which a sum becomes an index
+    decay: float  # all but the last are weights[0] exp(-decay index), rounded; 0: they are no such exponential
+
+
 @functools.lru_cache(maxsize=64)
-def _table(h: float, channels: int, top: int, absolute: bool, windows: _Windows) -> tuple[NDArray[np.int32], int]:
-    """OpenCV's weights, and by how much a sum is shifted to be their index.
+def _table(h: float, channels: int, top: int, absolute: bool, windows: _Windows) -> _Table:
+    """OpenCV's weights.
 
     Weights are whole numbers such that weighted sums of samples fit 32 bits (uint8) or 64 (uint16); the strength is a
     float32, and so is its square.
@@ -414,7 +423,8 @@ def _table(h: float, channels: int, top: int, absolute: bool, windows: _Windows)
     shares[np.isnan(shares)] = 1.0  # of h = 0: the same patch weighs, no other
     weights = np.rint(unit * shares)
     weights[weights < _LEAST_WEIGHT * unit] = 0
-    return np.trim_zeros(weights, "b").astype(np.int32), shift
+    weighing = np.trim_zeros(weights, "b").astype(np.int32)
+    return _Table(np.append(weighing, np.int32(0)), shift, 0.0 if absolute or scale == 0 else step / scale)
 
 
 # ---- sequences and colours -------------------------------------------------------------------------------------------

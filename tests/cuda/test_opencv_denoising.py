@@ -129,8 +129,9 @@ def test_several_planes_of_a_stack(device, rng):
         patch_distance=2,
         temporal_distance=2,
         first_plane=3,
-        weights=np.arange(900, 0, -1, dtype=np.int32),
+        weights=np.arange(900, -1, -1, dtype=np.int32),
         shift=5,
+        decay=0.0,
         absolute=False,
         threads=1,
     )

@@ -108,7 +108,7 @@ void denoise(const std::string& target) {
                     });
                 }
                 if (dtype == DType::f32) continue;
-                const WeightTable table{{19096, 9000, 400, 30}, patch == 7 ? 6 : 3, dtype == DType::u16};
+                const WeightTable table{{19096, 9000, 400, 30, 0}, patch == 7 ? 6 : 3, 0.0, dtype == DType::u16};
                 const Array from = image.array();
                 NlMeans p = parameters(patch, 1, unit);
                 compare_threads(target + " denoise_nl_means_by_table", image, [&](int threads, const Array& result) {

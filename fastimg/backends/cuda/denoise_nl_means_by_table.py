@@ -55,21 +55,21 @@ def denoise_nl_means_by_table(
     first_plane: int,
     weights: NDArray[np.int32],
     shift: int,
+    decay: float,
     absolute: bool,
     threads: int,
 ) -> None:
     guide = image if guide is None else guide
     planes, rows, columns, channels = image.shape[1:]
-    table = np.append(weights, np.int32(0))  # for whatever is beyond
     block = block_for(image.dtype, absolute, patch_radius, channels, guide.shape[4])
-    shared = block.shared_memory + table.nbytes <= BLOCK_MEMORY
+    shared = block.shared_memory + weights.nbytes <= BLOCK_MEMORY
     down, across = -(-rows // block.rows), -(-columns // block.columns)
     values = {
         "image": runtime.view_fields(image),
         "guide": runtime.view_fields(guide),
         "result": runtime.view_fields(result),
-        "weights": runtime.address(runtime.constants(table)),
-        "weights_end": weights.size,
+        "weights": runtime.address(runtime.constants(weights)),
+        "weights_end": weights.size - 1,
         "shift": shift,
         "planes": planes,
         "first_plane": first_plane,
@@ -86,7 +86,7 @@ def denoise_nl_means_by_table(
         "denoise_nl_means_by_table", "denoise_nl_means_by_table", _PARAMETERS, **block.macros(shared)
     )
     grid = result.shape[1] * down * across, -(-channels // block.channels)
-    denoise(grid, (block.threads,), values, shared_memory=block.shared_memory + shared * table.nbytes)
+    denoise(grid, (block.threads,), values, shared_memory=block.shared_memory + shared * weights.nbytes)
 
 
 @dataclass(frozen=True)
