@@ -25,10 +25,10 @@
 // In shorts, for uint8, the same vector of 32 bytes holds 16 pixels: about 33 operations (7, 3, 17 and 12 with the
 // widening to 32 bits), 16 loads and 8 stores for twice as many pixels.
 
-#include "denoise_nl_means_weights.inl"
 #include "denoise_nl_means_arithmetic.inl"
 #include "denoise_nl_means_shorts.inl"
 #include "denoise_nl_means_tile.inl"
+#include "denoise_nl_means_weights.inl"
 
 namespace fastimg::FASTIMG_TARGET {
 

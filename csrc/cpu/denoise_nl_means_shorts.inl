@@ -204,8 +204,7 @@ struct ShortTableArithmetic : ShortArithmetic {
         return !table.absolute && weighing <= 65535 && table.weights[0] <= 32767;
     }
 
-    explicit ShortTableArithmetic(const WeightTable& table)
-        : weights(table), shift(_mm_cvtsi32_si128(table.shift)) {}
+    explicit ShortTableArithmetic(const WeightTable& table) : weights(table), shift(_mm_cvtsi32_si128(table.shift)) {}
 
     Vector cost(Vector a, Vector b) const {
         const Vector difference = a - b;

@@ -106,7 +106,8 @@ public:
           stride_(round_up(columns + parameters.distance + patch_ - 1, Lanes)),
           ring_rows_(round_up(parameters.distance + patch_, patch_)),
           image_planes_(images.guided() ? guide_samples_ * planes_[0].count() * planes_[1].count() : 0),
-          source_(size_t(image_planes_ + image_samples_ * planes_[0].count() * planes_[1].count()) * size_t(plane_size_)),
+          source_(size_t(image_planes_ + image_samples_ * planes_[0].count() * planes_[1].count()) *
+                  size_t(plane_size_)),
           weights_(size_t(kGroup * ring_rows_ * stride_)),
           suffixes_(size_t(kGroup * patch_ * stride_)),
           sums_(size_t((patch_ + 1) * stride_ + patch_ + Lanes)),
@@ -196,7 +197,8 @@ private:
         for (ptrdiff_t y = -before_; y < tile.rows + after_; ++y) {
             const In* from = image + mirrored_index(tile.row + y, height) * view.stride[2];
             Sample* to = source_at(plane, y, 0) - tile.column;
-            for (ptrdiff_t x = left; x < inner_left; ++x) to[x] = sample_of(from + mirrored_index(x, width) * stride, view);
+            for (ptrdiff_t x = left; x < inner_left; ++x)
+                to[x] = sample_of(from + mirrored_index(x, width) * stride, view);
             copy_samples(to + inner_left, from + inner_left * stride, inner_right - inner_left, view);
             for (ptrdiff_t x = inner_right; x < right; ++x)
                 to[x] = sample_of(from + mirrored_index(x, width) * stride, view);
