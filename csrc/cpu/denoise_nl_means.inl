@@ -28,7 +28,6 @@
 #include "denoise_nl_means_arithmetic.inl"
 #include "denoise_nl_means_shorts.inl"
 #include "denoise_nl_means_tile.inl"
-#include "denoise_nl_means_weights.inl"
 
 namespace fastimg::FASTIMG_TARGET {
 

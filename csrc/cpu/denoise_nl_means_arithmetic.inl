@@ -5,6 +5,8 @@
 //
 // A sample has `kChannels` of a pixel's channels; `channel` makes one of them a factor of a weight.
 
+#include "denoise_nl_means_weights.inl"
+
 namespace fastimg::FASTIMG_TARGET {
 
 inline int patch_width(const NlMeans& parameters) { return parameters.patch_before + parameters.patch_after + 1; }
