@@ -6,7 +6,18 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['active_target', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
+__all__: list[str] = ['Network', 'active_target', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
+class Network:
+    def __init__(self) -> None:
+        ...
+    def conv2d(self, weight: numpy.ndarray, *, bias: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None, stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], groups: typing.SupportsInt | typing.SupportsIndex, padding_mode: str, activation: str | None, slope: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None) -> None:
+        ...
+    def conv_transpose2d(self, weight: numpy.ndarray, *, bias: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None, stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], groups: typing.SupportsInt | typing.SupportsIndex, padding_mode: str, activation: str | None, slope: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None) -> None:
+        ...
+    def pixel_shuffle(self, factor: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def run(self, x: numpy.ndarray, out: numpy.ndarray, sizes: collections.abc.Sequence[typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"]], threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
 def active_target() -> str:
     ...
 def built_targets() -> list[str]:

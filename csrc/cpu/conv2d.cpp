@@ -41,14 +41,14 @@ void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t 
 
 }  // namespace
 
-void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out, int threads) {
+Convolution make_conv2d(const Array& weight, const ConvolutionArguments& arguments, ptrdiff_t out_rows) {
     const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
     Convolution layer{};
     layer.cell = {1, 1};
     layer.step = arguments.stride;
     layer.inputs = weight.shape[1];
     layer.outputs = weight.shape[0] / arguments.groups;
-    if (layer.outputs == 1 && layer.inputs >= 4 && height > 1 && out.shape[2] > 1)
+    if (layer.outputs == 1 && layer.inputs >= 4 && height > 1 && out_rows > 1)
         add_row_block(layer, arguments, height, width);
     else
         add_channel_blocks(layer, arguments, height, width);
@@ -56,7 +56,11 @@ void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arg
              {static_cast<const float*>(weight.data), layer.outputs * weight.stride[0], weight.stride[0],
               weight.stride[1], weight.stride[2], weight.stride[3], width},
              arguments);
-    convolve(layer, x, out, threads);
+    return layer;
+}
+
+void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out, int threads) {
+    convolve(make_conv2d(weight, arguments, out.shape[2]), x, out, threads);
 }
 
 }  // namespace fastimg

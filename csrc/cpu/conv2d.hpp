@@ -9,6 +9,9 @@
 
 namespace fastimg {
 
+// The layer; `out_rows` are those of its results.
+Convolution make_conv2d(const Array& weight, const ConvolutionArguments& arguments, ptrdiff_t out_rows);
+
 void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out, int threads);
 
 }  // namespace fastimg

@@ -69,11 +69,11 @@ void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdi
 
 }  // namespace
 
-void conv_transpose2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out,
-                      int threads) {
+Convolution make_conv_transpose2d(const Array& weight, const ConvolutionArguments& arguments,
+                                  const std::array<ptrdiff_t, 2>& out_size) {
     const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
     Convolution layer{};
-    for (size_t axis = 0; axis < 2; ++axis) layer.cell[axis] = std::min(arguments.stride[axis], out.shape[2 + axis]);
+    for (size_t axis = 0; axis < 2; ++axis) layer.cell[axis] = std::min(arguments.stride[axis], out_size[axis]);
     layer.step = {1, 1};
     layer.inputs = weight.shape[0] / arguments.groups;
     layer.outputs = weight.shape[1];
@@ -85,7 +85,12 @@ void conv_transpose2d(const Array& x, const Array& weight, const ConvolutionArgu
              {static_cast<const float*>(weight.data), layer.inputs * weight.stride[0], weight.stride[1],
               weight.stride[0], weight.stride[2], weight.stride[3], width},
              arguments);
-    convolve(layer, x, out, threads);
+    return layer;
+}
+
+void conv_transpose2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out,
+                      int threads) {
+    convolve(make_conv_transpose2d(weight, arguments, {out.shape[2], out.shape[3]}), x, out, threads);
 }
 
 }  // namespace fastimg

@@ -84,4 +84,9 @@ void convolve(const Convolution& layer, const Array& x, const Array& out, int th
     FASTIMG_DISPATCH(convolve, layer, view<float, 4>(x), view<float, 4>(out), threads);
 }
 
+void convolve_chain(const std::vector<Convolution>& layers, const std::vector<std::array<ptrdiff_t, 2>>& sizes,
+                    const Array& x, const Array& out, int threads) {
+    FASTIMG_DISPATCH(convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
+}
+
 }  // namespace fastimg

@@ -70,6 +70,7 @@ struct Convolution {
     std::array<ptrdiff_t, 2> first;     // the least row and column of all taps
     std::array<ptrdiff_t, 2> reach;     // the greatest less the least
     ptrdiff_t groups, inputs, outputs;  // channels per group
+    ptrdiff_t shuffle = 1;  // r: r² channels of an output become r × r samples of one, as by a pixel shuffle
     std::vector<Pattern> patterns;
     std::vector<Block> blocks;  // of one group
     BorderMode border;
@@ -122,5 +123,9 @@ void complete(Convolution& layer, const Kernels& kernels, const ConvolutionArgum
 
 // From (n, c, y, x) to (n, o, y, x): float32 arrays of any strides.
 void convolve(const Convolution& layer, const Array& x, const Array& out, int threads);
+
+// The same through layers one after the other; `sizes` are rows and columns of the images between, x and out included.
+void convolve_chain(const std::vector<Convolution>& layers, const std::vector<std::array<ptrdiff_t, 2>>& sizes,
+                    const Array& x, const Array& out, int threads);
 
 }  // namespace fastimg

@@ -21,6 +21,7 @@ void bind_gaussian(py::module_& m);
 void bind_mean_squared_error(py::module_& m);
 void bind_structural_similarity(py::module_& m);
 void bind_resize(py::module_& m);
+void bind_network(py::module_& m);
 void bind_opencv_lab(py::module_& m);
 void bind_random_noise(py::module_& m);
 
@@ -75,6 +76,7 @@ PYBIND11_MODULE(_fastimg_cpu, m, py::mod_gil_not_used()) {
     bind_mean_squared_error(m);
     bind_resize(m);
     bind_structural_similarity(m);
+    bind_network(m);
     bind_opencv_lab(m);
     bind_random_noise(m);
 }

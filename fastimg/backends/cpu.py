@@ -1,5 +1,14 @@
 """The CPU backend: the extension's kernels, which take NumPy arrays of any strides."""
 
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._fastimg_cpu import Network
 from .._fastimg_cpu import conv2d as conv2d
 from .._fastimg_cpu import conv_transpose2d as conv_transpose2d
 from .._fastimg_cpu import convert_color as convert_color
@@ -13,3 +22,65 @@ from .._fastimg_cpu import opencv_lab_to_bgr as opencv_lab_to_bgr
 from .._fastimg_cpu import random_noise as random_noise
 from .._fastimg_cpu import resize as resize
 from .._fastimg_cpu import structural_similarity as structural_similarity
+
+
+def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any], threads: int) -> None:
+    """Run `layers` on (N, C, H, W) images of float32, piece by piece through all of them.
+
+    Parameters
+    ----------
+    image, result : arrays of float32
+    layers : sequence of Conv2d, ConvTranspose2d or PixelShuffle of `fastimg.models`
+    cache : dict
+        What was made of these layers; empty at first.
+    threads : int
+    """
+    shuffles = list(itertools.takewhile(_is_shuffle, layers))  # before all convolutions
+    for layer in shuffles:
+        image = _shuffled(image, layer.factor)
+    layers = layers[len(shuffles) :]
+    if not layers:
+        result[:] = image
+        return
+    if "network" not in cache:
+        cache["network"] = _compiled(layers)
+    sizes = [image.shape[2:]]
+    for layer in layers:
+        size = layer.output_size(sizes[-1])
+        if _is_shuffle(layer):
+            sizes[-1] = size  # a matter of where the convolution before it writes
+        else:
+            sizes.append(size)
+    cache["network"].run(image, result, sizes, threads)
+
+
+def _is_shuffle(layer: Any) -> bool:
+    return not hasattr(layer, "weight")
+
+
+def _shuffled(image: Any, factor: int) -> Any:
+    n, channels, rows, columns = image.shape
+    blocks = image.reshape(n, channels // factor**2, factor, factor, rows, columns)
+    return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, rows * factor, columns * factor)
+
+
+def _compiled(layers: Sequence[Any]) -> Network:
+    network = Network()
+    for layer in layers:
+        if _is_shuffle(layer):
+            network.pixel_shuffle(layer.factor)
+            continue
+        add = network.conv_transpose2d if hasattr(layer, "output_padding") else network.conv2d
+        slope = layer.slope
+        add(
+            layer.weight,
+            bias=layer.bias,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            padding_mode=layer.padding_mode,
+            activation=layer.activation,
+            slope=None if slope is None else np.ascontiguousarray(np.broadcast_to(slope, layer.out_channels)),
+        )
+    return network

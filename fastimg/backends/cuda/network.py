@@ -60,7 +60,7 @@ _PARAMETERS = np.dtype(
 )
 
 
-def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any]) -> None:
+def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any], threads: int) -> None:
     """Run `layers` on (N, C, H, W) images; what goes from one launch to the next is float16.
 
     Parameters

@@ -1,0 +1,447 @@
+// A chain of convolutions, run over a piece of the image at a time.
+//
+// The result is cut into strips of columns and those into bands of rows. A strip's band is walked downwards in steps of a
+// few rows: each step, every layer computes the rows that the next one needs and has not yet, from the rows that the one
+// before has just left in its window. A window holds all channels of as many rows as its layer's taps reach, and a step's;
+// what it has in common with the next step's is kept, so that nothing is computed twice but a strip's halo at its sides
+// and a band's above it. Windows stay in L2: of the intermediate images nothing is written to memory.
+//
+// A window is staged input (convolution_staging.inl) that the layer before has written: borders are filled in beside what it
+// has computed. Rows and columns are counted as in the whole image of that layer, so that borders need no case of their own.
+
+namespace fastimg::FASTIMG_TARGET {
+
+constexpr ptrdiff_t kWindowsBytes = 1 << 20;      // of all windows of a thread, where strips need not be narrow for it
+constexpr ptrdiff_t kMostWindowsBytes = 8 << 20;  // however narrow
+constexpr ptrdiff_t kNarrowest = 8 * kLanes;      // columns of a strip
+constexpr ptrdiff_t kStepRows[] = {8, 4, 2, 1};   // cells of the last layer
+
+struct Interval {
+    ptrdiff_t begin = 0, end = 0;
+    ptrdiff_t size() const { return end - begin; }
+};
+
+// What layers read and compute along an axis, each counted in its own image.
+struct Extent {
+    Interval read;   // samples, some of them beyond the border
+    Interval cells;
+};
+
+using Sizes = std::vector<std::array<ptrdiff_t, 2>>;  // of the images between layers: of layer l's input at l
+
+inline ptrdiff_t cell_size(const Convolution& layer, size_t axis) { return layer.cell[axis] * layer.shuffle; }
+
+inline Interval read_by(const Convolution& layer, size_t axis, Interval cells) {
+    if (cells.size() <= 0) return {};
+    const ptrdiff_t step = layer.step[axis], first = layer.first[axis];
+    return {cells.begin * step + first, (cells.end - 1) * step + first + layer.reach[axis] + 1};
+}
+
+// The least interval of 0 .. n-1 with all samples that stand for `read`.
+inline Interval samples_behind(Interval read, ptrdiff_t n, BorderMode border) {
+    Interval found{std::clamp<ptrdiff_t>(read.begin, 0, n), std::clamp<ptrdiff_t>(read.end, 0, n)};
+    const auto include = [&](ptrdiff_t outside) {
+        const ptrdiff_t i = border_index(outside, n, border);
+        if (i < 0) return;
+        found = found.size() > 0 ? Interval{std::min(found.begin, i), std::max(found.end, i + 1)} : Interval{i, i + 1};
+    };
+    for (ptrdiff_t i = read.begin; i < std::min<ptrdiff_t>(read.end, 0); ++i) include(i);
+    for (ptrdiff_t i = std::max(read.begin, n); i < read.end; ++i) include(i);
+    return found;
+}
+
+inline Interval cells_of(const Convolution& layer, size_t axis, Interval outputs) {
+    const ptrdiff_t size = cell_size(layer, axis);
+    return {outputs.begin / size, divide_up(outputs.end, size)};
+}
+
+class Chain {
+public:
+    Chain(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x, const View<float, 4>& out,
+          int threads)
+        : layers_(layers), sizes_(sizes), x_(x), out_(out), stages_(layers.size()) {
+        const Convolution& last = layers.back();
+        for (size_t axis = 0; axis < 2; ++axis) cells_[axis] = divide_up(sizes.back()[axis], cell_size(last, axis));
+        choose_strips();
+        choose_bands(threads);
+        lay_out();
+        for (size_t l = 0; l < layers.size(); ++l) finish(l);
+    }
+
+    void run(int threads) const {
+        parallel_for(
+            x_.shape[0] * bands_ * strips_, threads, [this] { return Walk(*this); },
+            [&](ptrdiff_t task, Walk& walk) { walk.run(task); });
+    }
+
+private:
+    // A layer and its window.
+    struct Stage {
+        Layout layout;
+        ptrdiff_t rows;  // of the window
+        ptrdiff_t begin;  // of the window among a thread's windows
+        ptrdiff_t block_vectors;
+        std::vector<PatternProgram> programs;
+        std::vector<PlacedBlock> blocks;
+    };
+
+    ptrdiff_t channels(size_t l) const { return layers_[l].groups * layers_[l].inputs; }
+
+    std::vector<Extent> extents(size_t axis, Interval cells) const {
+        std::vector<Extent> extents(layers_.size());
+        for (size_t l = layers_.size(); l-- > 0;) {
+            extents[l] = {read_by(layers_[l], axis, cells), cells};
+            if (l > 0)
+                cells = cells_of(layers_[l - 1], axis,
+                                 samples_behind(extents[l].read, sizes_[l][axis], layers_[l].border));
+        }
+        return extents;
+    }
+    Interval strip(ptrdiff_t i) const { return {i * strip_columns_, std::min((i + 1) * strip_columns_, cells_[1])}; }
+    Interval band(ptrdiff_t i) const { return {i * band_rows_, std::min((i + 1) * band_rows_, cells_[0])}; }
+
+    // The first column or row of a window: before all that is read, and all that the layer before writes, by whole steps.
+    ptrdiff_t origin(size_t l, size_t axis, const std::vector<Extent>& extents) const {
+        const Interval read = extents[l].read;
+        if (l == 0) return read.begin;
+        const ptrdiff_t written = extents[l - 1].cells.begin * cell_size(layers_[l - 1], axis);
+        const ptrdiff_t step = layers_[l].step[axis];
+        return read.begin - round_up(std::max<ptrdiff_t>(read.begin - written, 0), step);
+    }
+
+    // ---- plan ------------------------------------------------------------------------------------------------------
+
+    // Width of the strips and rows of a step with the least cost.
+    void choose_strips() {
+        double least = 0;
+        std::array<ptrdiff_t, 2> best{};
+        for (const ptrdiff_t rows : kStepRows) {
+            step_rows_ = rows;
+            const std::vector<ptrdiff_t> heights = window_rows({0, std::min(cells_[0], 32 * rows)});
+            for (ptrdiff_t parts = 1;; ++parts) {
+                strip_columns_ = round_up(divide_up(cells_[1], parts), kLanes);
+                const double cost = this->cost(heights);
+                if (least == 0 || cost < least) {
+                    least = cost;
+                    best = {strip_columns_, step_rows_};
+                }
+                if (strip_columns_ <= kNarrowest) break;
+            }
+        }
+        strip_columns_ = best[0];
+        step_rows_ = best[1];
+        strips_ = divide_up(cells_[1], strip_columns_);
+    }
+
+    // Multiply-adds for a column of the result, with those of halos and of lanes that are thrown away, and as much more as
+    // windows beyond L2 cost.
+    double cost(const std::vector<ptrdiff_t>& heights) const {
+        const ptrdiff_t middle = divide_up(cells_[1], strip_columns_) / 2;
+        const std::vector<Extent> extents = this->extents(1, strip(middle));
+        double work = 0, bytes = 0;
+        for (size_t l = 0; l < layers_.size(); ++l) {
+            double taps = 0;
+            for (const Block& block : layers_[l].blocks) taps += double(layers_[l].patterns[block.pattern].taps.size());
+            const double rows = double(divide_up(sizes_[l + 1][0], cell_size(layers_[l], 0)));
+            work += taps * double(channels(l) * round_up(extents[l].cells.size(), kLanes)) * rows;
+            bytes += 4.0 * double(channels(l) * heights[l] * (extents[l].read.size() + kLanes));
+        }
+        const double crowd = std::max(bytes / double(kWindowsBytes) - 1, 0.0);
+        return work / double(strip(middle).size()) * (1 + 0.1 * crowd) * (1 + 0.05 / double(step_rows_)) *
+               (bytes > double(kMostWindowsBytes) ? 1e3 : 1);
+    }
+
+    // Bands, so that all threads have work, of many times as many rows as the halo above them.
+    void choose_bands(int threads) {
+        const ptrdiff_t tasks = x_.shape[0] * strips_, wanted = 4 * (threads > 0 ? threads : default_threads());
+        const ptrdiff_t least = std::max(4 * extents(0, {0, 1})[0].read.size(), step_rows_);
+        const ptrdiff_t most = std::max<ptrdiff_t>(1, cells_[0] / least);
+        bands_ = std::clamp<ptrdiff_t>(divide_up(wanted, std::max<ptrdiff_t>(tasks, 1)), 1, most);
+        band_rows_ = round_up(divide_up(cells_[0], bands_), step_rows_);
+        bands_ = divide_up(cells_[0], band_rows_);
+    }
+
+    // The most rows that windows hold while a band is walked.
+    std::vector<ptrdiff_t> window_rows(Interval band) const {
+        std::vector<ptrdiff_t> most(stages_.size());
+        Schedule schedule(*this, band);
+        while (schedule.advance())
+            for (size_t l = 0; l < most.size(); ++l) most[l] = std::max(most[l], schedule.end[l] - schedule.kept[l]);
+        return most;
+    }
+
+    std::vector<ptrdiff_t> window_columns(ptrdiff_t i) const {
+        const std::vector<Extent> extents = this->extents(1, strip(i));
+        std::vector<ptrdiff_t> columns(stages_.size());
+        for (size_t l = 0; l < columns.size(); ++l) {
+            ptrdiff_t end = extents[l].read.end;
+            if (l > 0) end = std::max(end, extents[l - 1].cells.end * cell_size(layers_[l - 1], 1));
+            columns[l] = end - origin(l, 1, extents);
+        }
+        return columns;
+    }
+
+    void lay_out() {
+        std::vector<ptrdiff_t> rows(stages_.size()), columns(stages_.size());
+        const auto raise = [](std::vector<ptrdiff_t>& most, const std::vector<ptrdiff_t>& some) {
+            for (size_t l = 0; l < most.size(); ++l) most[l] = std::max(most[l], some[l]);
+        };
+        for (ptrdiff_t i = 0; i < bands_; ++i) raise(rows, window_rows(band(i)));
+        for (ptrdiff_t i = 0; i < strips_; ++i) raise(columns, window_columns(i));
+        windows_size_ = 0;
+        for (size_t l = 0; l < stages_.size(); ++l) {
+            Stage& stage = stages_[l];
+            const Convolution& layer = layers_[l];
+            stage.rows = rows[l] + step_rows_;  // so that what is kept need not be moved at each step
+            stage.layout.phase_stride = round_up(divide_up(columns[l], layer.step[1]), kLanes) + kLanes;
+            const ptrdiff_t unsorted = round_up(columns[l], kLanes) + kLanes;
+            stage.layout.row_stride = std::max(stage.layout.phase_stride * column_phases(layer), l > 0 ? unsorted : 0);
+            stage.layout.channel_stride = (divide_up(stage.rows * stage.layout.row_stride, 16) | 1) * 16;
+            stage.begin = windows_size_;
+            windows_size_ += channels(l) * stage.layout.channel_stride + 8 * kLanes;
+        }
+    }
+
+    void finish(size_t l) {
+        Stage& stage = stages_[l];
+        size_t most = 1;
+        for (const Pattern& pattern : layers_[l].patterns) {
+            most = std::max(most, pattern.outputs.size());
+            stage.programs.push_back(program_of(pattern, layers_[l], stage.layout));
+        }
+        stage.block_vectors = kBlockVectors[most];
+        if (l + 1 == stages_.size()) {
+            stage.blocks = place_blocks(layers_[l], stage.programs, out_.stride[1], out_.stride[2], out_.stride[3]);
+        } else {
+            const Layout& next = stages_[l + 1].layout;
+            stage.blocks = place_blocks(layers_[l], stage.programs, next.channel_stride, next.row_stride, 1);
+        }
+    }
+
+    // ---- which rows, when ------------------------------------------------------------------------------------------
+
+    // The rows of a band, step by step.
+    struct Schedule {
+        Schedule(const Chain& chain, Interval band)
+            : chain(chain), extents(chain.extents(0, band)), next(extents.size()), target(extents.size()),
+              kept(extents.size()), end(extents.size()), lowest(extents.size()) {
+            for (size_t l = 0; l < extents.size(); ++l) {
+                target[l] = extents[l].cells.begin;
+                const ptrdiff_t n = chain.sizes_[l][0];
+                const Interval below{std::max(extents[l].read.begin, n), extents[l].read.end};
+                const Interval behind = samples_behind(below, n, chain.layers_[l].border);
+                lowest[l] = below.size() > 0 && behind.size() > 0 ? behind.begin : PTRDIFF_MAX;
+                end[l] = kept[l] = chain.origin(l, 0, extents);
+            }
+        }
+
+        // Cells next .. target are to be computed, from rows kept .. end. False when all is done.
+        bool advance() {
+            const std::vector<Convolution>& layers = chain.layers_;
+            next = target;
+            if (next.back() >= extents.back().cells.end) return false;
+            target.back() = std::min(next.back() + chain.step_rows_, extents.back().cells.end);
+            for (size_t l = layers.size(); l-- > 0;) {
+                const Interval read = read_by(layers[l], 0, {next[l], target[l]});
+                const ptrdiff_t first = next[l] * layers[l].step[0] + layers[l].first[0];
+                kept[l] = std::max(kept[l], std::min({first, lowest[l], end[l]}));
+                if (read.size() > 0) end[l] = std::max(end[l], read.end);
+                if (l == 0) break;
+                const ptrdiff_t needed = samples_behind(read, chain.sizes_[l][0], layers[l].border).end;
+                const ptrdiff_t cell = cell_size(layers[l - 1], 0);
+                target[l - 1] = std::clamp(divide_up(needed, cell), next[l - 1], extents[l - 1].cells.end);
+                end[l] = std::max(end[l], std::min(target[l - 1] * cell, chain.sizes_[l][0]));
+            }
+            return true;
+        }
+
+        const Chain& chain;
+        const std::vector<Extent> extents;
+        std::vector<ptrdiff_t> next, target;  // cells
+        std::vector<ptrdiff_t> kept, end;     // rows of the windows
+        std::vector<ptrdiff_t> lowest;        // row that stands for one below the image
+    };
+
+    // ---- work ------------------------------------------------------------------------------------------------------
+
+    // One thread's windows.
+    class Walk {
+    public:
+        explicit Walk(const Chain& chain)
+            : chain_(chain), memory_(size_t(chain.windows_size_)), windows_(chain.stages_.size()) {
+            std::fill_n(memory_.data(), chain.windows_size_, 0.0f);
+        }
+
+        void run(ptrdiff_t task) {
+            const Chain& c = chain_;
+            columns_ = c.extents(1, c.strip(task % c.strips_));
+            task /= c.strips_;
+            Schedule rows(c, c.band(task % c.bands_));
+            image_ = task / c.bands_;
+            for (size_t l = 0; l < windows_.size(); ++l) {
+                Window& w = windows_[l];
+                w.data = memory_.data() + c.stages_[l].begin;
+                w.column = c.origin(l, 1, columns_);
+                w.row = w.filled = rows.end[l];
+            }
+            while (rows.advance()) {
+                make_room(0, rows);
+                stage_image(rows);
+                for (size_t l = 0; l < windows_.size(); ++l) {
+                    if (l + 1 < windows_.size()) make_room(l + 1, rows);
+                    compute(l, rows.next[l], rows.target[l]);
+                    if (l + 1 < windows_.size()) fill_borders(l + 1, rows);
+                }
+            }
+        }
+
+    private:
+        struct Window {
+            float* data;
+            ptrdiff_t row, column;  // that it begins with
+            ptrdiff_t filled;       // rows up to here are there
+        };
+
+        float* at(size_t l, ptrdiff_t channel, ptrdiff_t row) const {
+            const Layout& layout = chain_.stages_[l].layout;
+            return windows_[l].data + channel * layout.channel_stride + (row - windows_[l].row) * layout.row_stride;
+        }
+
+        // Rows that no cell reads any more give way if the step's would not fit.
+        void make_room(size_t l, const Schedule& rows) {
+            Window& w = windows_[l];
+            if (rows.end[l] - w.row <= chain_.stages_[l].rows) return;
+            const ptrdiff_t kept = std::min(rows.kept[l], w.filled);
+            const size_t bytes = size_t((w.filled - kept) * chain_.stages_[l].layout.row_stride) * sizeof(float);
+            for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel)
+                std::memmove(at(l, channel, w.row), at(l, channel, kept), bytes);
+            w.row = kept;
+        }
+
+        void stage_image(const Schedule& rows) {
+            const Convolution& layer = chain_.layers_[0];
+            const View<float, 4>& x = chain_.x_;
+            Window& w = windows_[0];
+            const Interval read = columns_[0].read;
+            for (ptrdiff_t phase = 0; phase < column_phases(layer); ++phase) {
+                const Span span = span_of(read.begin + phase, layer.step[1],
+                                          divide_up(read.size() - phase, layer.step[1]), x.shape[3]);
+                for (ptrdiff_t channel = 0; channel < chain_.channels(0); ++channel) {
+                    for (ptrdiff_t row = w.filled; row < rows.end[0]; ++row) {
+                        float* const to = at(0, channel, row) + phase * chain_.stages_[0].layout.phase_stride;
+                        const ptrdiff_t source = border_index(row, x.shape[2], layer.border);
+                        if (source < 0)
+                            std::fill_n(to, span.count, 0.0f);
+                        else
+                            stage_row(to, span, x.at(image_, channel, source), x.shape[3], x.stride[3], layer.border);
+                    }
+                }
+            }
+            w.filled = std::max(w.filled, rows.end[0]);
+        }
+
+        // Rows of cells, over the strip's columns.
+        void compute(size_t l, ptrdiff_t begin, ptrdiff_t end) {
+            const Stage& stage = chain_.stages_[l];
+            const Convolution& layer = chain_.layers_[l];
+            const Interval cells = columns_[l].cells;
+            ptrdiff_t column = cells.begin;
+            for (const ptrdiff_t vectors : even_parts(divide_up(cells.size(), kLanes), stage.block_vectors)) {
+                const ptrdiff_t in_column = (column * layer.step[1] + layer.first[1] - windows_[l].column) / layer.step[1];
+                const ptrdiff_t count = std::min(vectors * kLanes, cells.end - column);
+                for (ptrdiff_t row = begin; row < end; ++row) {
+                    const float* const in = at(l, 0, row * layer.step[0] + layer.first[0]) + in_column;
+                    run_blocks(l, in, row, column, vectors, count);
+                }
+                column += vectors * kLanes;
+            }
+        }
+
+        void run_blocks(size_t l, const float* in, ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors, ptrdiff_t count) {
+            const Convolution& layer = chain_.layers_[l];
+            const std::vector<PlacedBlock>& blocks = chain_.stages_[l].blocks;
+            const ptrdiff_t cell_rows = cell_size(layer, 0), cell_columns = cell_size(layer, 1);
+            const ptrdiff_t out_row = row * cell_rows, out_column = column * cell_columns;
+            const bool is_last = l + 1 == windows_.size();
+            const auto [height, width] = chain_.sizes_[l + 1];
+            float* const out =
+                is_last ? chain_.out_.at(image_, 0, out_row, out_column)
+                        : at(l + 1, 0, out_row) + out_column - windows_[l + 1].column;
+            const ptrdiff_t stride = is_last ? chain_.out_.stride[3] : 1;
+            const bool fits = is_last ? count == vectors * kLanes && stride == 1 : true;
+            const Room room{fits && cell_columns == 1 && height - out_row >= cell_rows,
+                            count, height - out_row, width - out_column, cell_columns, stride};
+            const ptrdiff_t per_group = ptrdiff_t(layer.blocks.size());
+            const ptrdiff_t group_step = layer.inputs * chain_.stages_[l].layout.channel_stride;
+            for (ptrdiff_t i = 0; i < ptrdiff_t(blocks.size()); ++i)
+                run_placed(blocks[size_t(i)], in + i / per_group * group_step, out, vectors, room);
+        }
+
+        // What stands beside the image that a window shows, beside the rows that have just been computed.
+        void fill_borders(size_t l, const Schedule& rows) {
+            const Convolution& layer = chain_.layers_[l];
+            const Layout& layout = chain_.stages_[l].layout;
+            Window& w = windows_[l];
+            const auto [height, width] = chain_.sizes_[l];
+            const Interval read = columns_[l].read;
+            const ptrdiff_t cell = cell_size(chain_.layers_[l - 1], 0);
+            const Interval computed{rows.next[l - 1] * cell, std::min(rows.target[l - 1] * cell, height)};
+            for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel) {
+                for (ptrdiff_t row = computed.begin; row < computed.end; ++row) {
+                    float* const line = at(l, channel, row) - w.column;
+                    const auto fill = [&](ptrdiff_t column) {
+                        const ptrdiff_t source = border_index(column, width, layer.border);
+                        line[column] = source < 0 ? 0.0f : line[source];
+                    };
+                    for (ptrdiff_t column = read.begin; column < std::min<ptrdiff_t>(read.end, 0); ++column) fill(column);
+                    for (ptrdiff_t column = std::max(read.begin, width); column < read.end; ++column) fill(column);
+                    if (layer.step[1] > 1) sort_columns(l, line + w.column);
+                }
+                const auto fill_row = [&](ptrdiff_t row) {
+                    float* const to = at(l, channel, row);
+                    const ptrdiff_t source = border_index(row, height, layer.border);
+                    if (source < 0)
+                        std::fill_n(to, layout.row_stride, 0.0f);
+                    else
+                        std::memcpy(to, at(l, channel, source), size_t(layout.row_stride) * sizeof(float));
+                };
+                for (ptrdiff_t row = w.filled; row < std::min<ptrdiff_t>(rows.end[l], 0); ++row) fill_row(row);
+                for (ptrdiff_t row = std::max(w.filled, height); row < rows.end[l]; ++row) fill_row(row);
+            }
+            w.filled = std::max(w.filled, rows.end[l]);
+        }
+
+        // By their remainders by the step, as `stage_row` does.
+        void sort_columns(size_t l, float* row) {
+            const Convolution& layer = chain_.layers_[l];
+            const Layout& layout = chain_.stages_[l].layout;
+            unsorted_.assign(row, row + layout.row_stride);
+            const ptrdiff_t step = layer.step[1], columns = columns_[l].read.end - windows_[l].column;
+            for (ptrdiff_t phase = 0; phase < column_phases(layer); ++phase)
+                for (ptrdiff_t i = phase; i < columns; i += step)
+                    row[phase * layout.phase_stride + i / step] = unsorted_[size_t(i)];
+        }
+
+        const Chain& chain_;
+        Scratch<float> memory_;
+        std::vector<float> unsorted_;
+        std::vector<Window> windows_;
+        std::vector<Extent> columns_;
+        ptrdiff_t image_ = 0;
+    };
+
+    const std::vector<Convolution>& layers_;
+    const Sizes& sizes_;
+    const View<float, 4>&x_, &out_;
+    ptrdiff_t cells_[2];
+    ptrdiff_t strips_, strip_columns_, bands_, band_rows_, step_rows_;
+    std::vector<Stage> stages_;
+    ptrdiff_t windows_size_;
+};
+
+inline void convolve_chain(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x,
+                           const View<float, 4>& out, int threads) {
+    Chain(layers, sizes, x, out, threads).run(threads);
+}
+
+}  // namespace fastimg::FASTIMG_TARGET

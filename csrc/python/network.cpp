@@ -1,0 +1,59 @@
+#include "../cpu/conv2d.hpp"
+#include "../cpu/conv_transpose2d.hpp"
+
+#include "convolution.hpp"
+
+#include <vector>
+
+namespace fastimg {
+namespace {
+
+// A chain of layers, their weights in the order of use.
+struct Network {
+    std::vector<Convolution> layers;
+};
+
+template <class Make>
+auto adding(Make make) {
+    return [make](Network& network, const py::array& weight, const Constants& bias, Pair stride, Pair padding,
+                  Pair dilation, py::ssize_t groups, const std::string& padding_mode,
+                  const std::optional<std::string>& activation, const Constants& slope) {
+        network.layers.push_back(
+            make(readable(weight),
+                 arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
+    };
+}
+
+template <class Class, class Add>
+void define_layer(Class& network, const char* name, Add add) {
+    network.def(name, add, py::arg("weight"), py::kw_only(), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+                py::arg("dilation"), py::arg("groups"), py::arg("padding_mode"), py::arg("activation"),
+                py::arg("slope"));
+}
+
+}  // namespace
+
+void bind_network(py::module_& m) {
+    constexpr ptrdiff_t any = PTRDIFF_MAX;
+    py::class_<Network> network(m, "Network");
+    network.def(py::init<>());
+    define_layer(network, "conv2d", adding([](const Array& weight, const ConvolutionArguments& arguments) {
+                     return make_conv2d(weight, arguments, any);
+                 }));
+    define_layer(network, "conv_transpose2d", adding([](const Array& weight, const ConvolutionArguments& arguments) {
+                     return make_conv_transpose2d(weight, arguments, {any, any});
+                 }));
+    network.def(
+        "pixel_shuffle", [](Network& network, py::ssize_t factor) { network.layers.back().shuffle *= factor; },
+        py::arg("factor"));
+    network.def(
+        "run",
+        [](const Network& network, const py::array& x, py::array& out, const std::vector<Pair>& sizes, int threads) {
+            const Array x_view = readable(x), out_view = writable(out);
+            py::gil_scoped_release nogil;
+            convolve_chain(network.layers, sizes, x_view, out_view, threads);
+        },
+        py::arg("x"), py::arg("out"), py::arg("sizes"), py::arg("threads"));
+}
+
+}  // namespace fastimg
