@@ -6,7 +6,7 @@ namespace {
 // A block of channels, all at one place: every tap feeds all of them. One pattern per block size.
 void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
     ptrdiff_t channel = 0;
-    for (const ptrdiff_t size : even_parts(layer.outputs, kBlockOutputs)) {
+    for (const ptrdiff_t size : even_parts(layer.outputs, block_channels(layer.target))) {
         if (layer.patterns.empty() || layer.patterns.back().outputs.size() != size_t(size)) {
             std::vector<SingleTap> taps;
             for (ptrdiff_t u = 0; u < height; ++u)
@@ -26,7 +26,7 @@ void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdi
 void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
     std::vector<CellPlace> rows;
     std::vector<SingleTap> taps;
-    for (ptrdiff_t row = 0; row < kBlockOutputs; ++row) {
+    for (ptrdiff_t row = 0; row < kCellBlockOutputs; ++row) {
         rows.push_back({row, 0});
         for (ptrdiff_t u = 0; u < height; ++u)
             for (ptrdiff_t v = 0; v < width; ++v)
@@ -35,8 +35,8 @@ void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t 
     }
     layer.patterns.push_back(make_pattern(rows, taps));
     layer.blocks.push_back({0, {}});
-    layer.cell[0] = kBlockOutputs;
-    layer.step[0] = kBlockOutputs * a.stride[0];
+    layer.cell[0] = kCellBlockOutputs;
+    layer.step[0] = kCellBlockOutputs * a.stride[0];
 }
 
 }  // namespace
@@ -44,6 +44,7 @@ void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t 
 Convolution make_conv2d(const Array& weight, const ConvolutionArguments& arguments, ptrdiff_t out_rows) {
     const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
     Convolution layer{};
+    layer.target = active_target();
     layer.cell = {1, 1};
     layer.step = arguments.stride;
     layer.inputs = weight.shape[1];

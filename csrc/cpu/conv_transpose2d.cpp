@@ -36,11 +36,11 @@ Pattern pattern_of(const std::vector<CellPlace>& outputs, const ConvolutionArgum
 
 // Few channels: blocks of places in the cell, channel by channel. The phases of one pixel read mostly the same input.
 void add_place_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
-    const ptrdiff_t rows = std::max<ptrdiff_t>(1, kBlockOutputs / (layer.cell[0] * layer.cell[1]));
+    const ptrdiff_t rows = std::max<ptrdiff_t>(1, kCellBlockOutputs / (layer.cell[0] * layer.cell[1]));
     layer.cell[0] *= rows;
     layer.step[0] = rows;
     ptrdiff_t place = 0;
-    for (const ptrdiff_t size : even_parts(layer.cell[0] * layer.cell[1], kBlockOutputs)) {
+    for (const ptrdiff_t size : even_parts(layer.cell[0] * layer.cell[1], kCellBlockOutputs)) {
         std::vector<CellPlace> outputs;
         for (ptrdiff_t m = 0; m < size; ++m, ++place) outputs.push_back({place / layer.cell[1], place % layer.cell[1]});
         layer.patterns.push_back(pattern_of(outputs, a, height, width));
@@ -54,7 +54,7 @@ void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdi
     for (ptrdiff_t row = 0; row < layer.cell[0]; ++row) {
         for (ptrdiff_t column = 0; column < layer.cell[1]; ++column) {
             ptrdiff_t channel = 0, previous = 0;
-            for (const ptrdiff_t size : even_parts(layer.outputs, kBlockOutputs)) {
+            for (const ptrdiff_t size : even_parts(layer.outputs, block_channels(layer.target))) {
                 if (size != previous)
                     layer.patterns.push_back(
                         pattern_of(std::vector<CellPlace>(size_t(size), CellPlace{row, column}), a, height, width));
@@ -73,6 +73,7 @@ Convolution make_conv_transpose2d(const Array& weight, const ConvolutionArgument
                                   const std::array<ptrdiff_t, 2>& out_size) {
     const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
     Convolution layer{};
+    layer.target = active_target();
     for (size_t axis = 0; axis < 2; ++axis) layer.cell[axis] = std::min(arguments.stride[axis], out_size[axis]);
     layer.step = {1, 1};
     layer.inputs = weight.shape[0] / arguments.groups;

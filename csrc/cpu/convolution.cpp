@@ -5,6 +5,7 @@
 #include "support/thread_pool.hpp"
 
 #include <cstdlib>
+#include <iterator>
 #include <tuple>
 
 #define FASTIMG_KERNELS "convolution.inl"
@@ -26,7 +27,10 @@ Pattern make_pattern(std::vector<CellPlace> outputs, std::vector<SingleTap> taps
     });
     for (const SingleTap& tap : taps) {
         if (pattern.taps.empty() || pattern.taps.back().row != tap.row || pattern.taps.back().column != tap.column)
-            pattern.taps.push_back({tap.row, tap.column, {-1, -1, -1, -1}});
+            {
+            pattern.taps.push_back({tap.row, tap.column, {}});
+            pattern.taps.back().weight.fill(-1);
+        }
         pattern.taps.back().weight[tap.output] = tap.weight;
     }
     return pattern;
@@ -81,12 +85,12 @@ void complete(Convolution& layer, const Kernels& kernels, const ConvolutionArgum
 }
 
 void convolve(const Convolution& layer, const Array& x, const Array& out, int threads) {
-    FASTIMG_DISPATCH(convolve, layer, view<float, 4>(x), view<float, 4>(out), threads);
+    FASTIMG_DISPATCH_TO(layer.target, convolve, layer, view<float, 4>(x), view<float, 4>(out), threads);
 }
 
 void convolve_chain(const std::vector<Convolution>& layers, const std::vector<std::array<ptrdiff_t, 2>>& sizes,
                     const Array& x, const Array& out, int threads) {
-    FASTIMG_DISPATCH(convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
+    FASTIMG_DISPATCH_TO(layers[0].target, convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
 }
 
 }  // namespace fastimg

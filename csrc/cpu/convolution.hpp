@@ -9,15 +9,15 @@
 //                            weight; no zero is ever inserted
 //   one output channel       cells of several rows, so that a loaded input serves several outputs all the same
 //
-// Outputs are computed in blocks of up to kBlockOutputs, held in registers together. A block takes its outputs from
-// the channels (dense: every tap feeds all of them) or from the cell (a tap feeds those outputs that it has a weight
-// for). Which inputs a block reads, in which order, and who takes which weight, is its pattern.
+// Outputs are computed in blocks, held in registers together. A block takes its outputs from the channels (dense: every
+// tap feeds all of them) or from the cell (a tap feeds those outputs that it has a weight for). Which inputs a block reads, in which order, and who takes which weight, is its pattern.
 //
 // Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the tile, the
 // thread or the vector width it is computed in.
 #pragma once
 
 #include "support/border.hpp"
+#include "support/targets.hpp"
 #include "support/view.hpp"
 
 #include <array>
@@ -41,7 +41,12 @@ struct ConvolutionArguments {
     const float* slope;  // (output channels), or null
 };
 
-constexpr int kBlockOutputs = 4;
+constexpr int kBlockOutputs = 8;      // at most
+constexpr int kCellBlockOutputs = 4;  // of a block that takes them from the cell
+
+// Channels of a block, at most. With 32 registers 8: as many multiply-adds as of 4, for half as many loads of input, most of
+// which straddle two cache lines where vectors are as long as those.
+constexpr int block_channels(Target target) { return target == Target::v4 ? 8 : 4; }
 
 // An input sample at (row, column) from the cell's corner, and the weight that each output of the block has for it.
 struct Tap {
@@ -65,6 +70,7 @@ struct Block {
 };
 
 struct Convolution {
+    Target target;  // that it is made for
     std::array<ptrdiff_t, 2> cell;
     std::array<ptrdiff_t, 2> step;
     std::array<ptrdiff_t, 2> first;     // the least row and column of all taps

@@ -4,7 +4,7 @@
 // input, unaligned, and M weights, each broadcast from memory, for M*V fused multiply-adds. Where a tap reads is one
 // number in a list made once per call, so channel, row, column, dilation and stride cost nothing in the loop, and all
 // kernels, 1×1 to 11×11, dilated or transposed, run the same instructions. AVX2: 4×3 = 12 accumulators, 3 inputs,
-// 1 weight: all 16 registers; 7 loads to 12 FMAs. AVX-512: 4×6 = 24, 10 loads to 24. SSE: 4×2.
+// 1 weight: all 16 registers; 7 loads to 12 FMAs. AVX-512: 8×3 = 24, 11 loads to 24, or 6×4, 10 loads. SSE: 4×2.
 //
 // Limits. Arithmetic: multiply-adds / (lanes × FMA units) cycles a core.
 
@@ -16,12 +16,13 @@ namespace fastimg::FASTIMG_TARGET {
 
 // Vectors of a register block, by the number of its outputs.
 #if FASTIMG_LEVEL >= 4
-constexpr int kBlockVectors[kBlockOutputs + 1] = {0, 8, 8, 8, 6};
+constexpr int kBlockVectors[] = {0, 8, 8, 8, 6, 5, 4, 3, 3};
 #elif FASTIMG_LEVEL >= 3
-constexpr int kBlockVectors[kBlockOutputs + 1] = {0, 8, 6, 4, 3};
+constexpr int kBlockVectors[] = {0, 8, 6, 4, 3};
 #else
-constexpr int kBlockVectors[kBlockOutputs + 1] = {0, 8, 4, 3, 2};
+constexpr int kBlockVectors[] = {0, 8, 4, 3, 2};
 #endif
+constexpr int kMostOutputs = int(std::size(kBlockVectors)) - 1;
 
 // Consecutive taps that feed the same outputs, given as a set of bits.
 struct Segment {
@@ -124,14 +125,11 @@ RunBlock run_block_of_vectors(ptrdiff_t vectors) {
     return run_block<M, V, Dense>;
 }
 
-template <bool Dense>
+template <bool Dense, int M = 1>
 RunBlock run_block_of(size_t outputs, ptrdiff_t vectors) {
-    switch (outputs) {
-        case 1: return run_block_of_vectors<Dense, 1>(vectors);
-        case 2: return run_block_of_vectors<Dense, 2>(vectors);
-        case 3: return run_block_of_vectors<Dense, 3>(vectors);
-        default: return run_block_of_vectors<Dense, 4>(vectors);
-    }
+    if constexpr (M < (Dense ? kMostOutputs : kCellBlockOutputs))
+        if (outputs > M) return run_block_of<Dense, M + 1>(outputs, vectors);
+    return run_block_of_vectors<Dense, M>(vectors);
 }
 
 // ---- programs -----------------------------------------------------------------------------------------------------
@@ -228,7 +226,7 @@ inline void run_placed(const PlacedBlock& block, const float* in, float* out, pt
     }
     constexpr ptrdiff_t width = 8 * kLanes;
     float buffer[kBlockOutputs * width];
-    static constexpr ptrdiff_t buffer_offset[kBlockOutputs] = {0, width, 2 * width, 3 * width};
+    static constexpr ptrdiff_t buffer_offset[] = {0, width, 2 * width, 3 * width, 4 * width, 5 * width, 6 * width, 7 * width};
     run(block.program, in, buffer, buffer_offset);
     for (size_t m = 0; m < block.outputs; ++m) {
         const CellPlace place = block.place[m];

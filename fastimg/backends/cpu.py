@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._fastimg_cpu import Network
+from .._fastimg_cpu import Network, active_target
 from .._fastimg_cpu import conv2d as conv2d
 from .._fastimg_cpu import conv_transpose2d as conv_transpose2d
 from .._fastimg_cpu import convert_color as convert_color
@@ -42,8 +42,9 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
     if not layers:
         result[:] = image
         return
-    if "network" not in cache:
-        cache["network"] = _compiled(layers)
+    target = active_target()  # whose weights have an order of their own
+    if target not in cache:
+        cache[target] = _compiled(layers)
     sizes = [image.shape[2:]]
     for layer in layers:
         size = layer.output_size(sizes[-1])
@@ -51,7 +52,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
             sizes[-1] = size  # a matter of where the convolution before it writes
         else:
             sizes.append(size)
-    cache["network"].run(image, result, sizes, threads)
+    cache[target].run(image, result, sizes, threads)
 
 
 def _is_shuffle(layer: Any) -> bool:

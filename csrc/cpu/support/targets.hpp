@@ -26,12 +26,13 @@ void select_target(const std::string& name);  // throws std::invalid_argument, n
 #endif
 
 #if FASTIMG_X86_TARGETS
-#define FASTIMG_DISPATCH(function, ...)                                          \
-    switch (::fastimg::active_target()) {                                        \
+#define FASTIMG_DISPATCH_TO(target, function, ...)                               \
+    switch (target) {                                                            \
         case ::fastimg::Target::v4: return ::fastimg::v4::function(__VA_ARGS__); \
         case ::fastimg::Target::v3: return ::fastimg::v3::function(__VA_ARGS__); \
         default: return ::fastimg::baseline::function(__VA_ARGS__);              \
     }
 #else
-#define FASTIMG_DISPATCH(function, ...) return ::fastimg::baseline::function(__VA_ARGS__)
+#define FASTIMG_DISPATCH_TO(target, function, ...) return ::fastimg::baseline::function(__VA_ARGS__)
 #endif
+#define FASTIMG_DISPATCH(function, ...) FASTIMG_DISPATCH_TO(::fastimg::active_target(), function, __VA_ARGS__)
