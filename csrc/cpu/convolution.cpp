@@ -26,8 +26,7 @@ Pattern make_pattern(std::vector<CellPlace> outputs, std::vector<SingleTap> taps
         return std::tie(a.row, a.column, a.output) < std::tie(b.row, b.column, b.output);
     });
     for (const SingleTap& tap : taps) {
-        if (pattern.taps.empty() || pattern.taps.back().row != tap.row || pattern.taps.back().column != tap.column)
-            {
+        if (pattern.taps.empty() || pattern.taps.back().row != tap.row || pattern.taps.back().column != tap.column) {
             pattern.taps.push_back({tap.row, tap.column, {}});
             pattern.taps.back().weight.fill(-1);
         }
@@ -90,7 +89,8 @@ void convolve(const Convolution& layer, const Array& x, const Array& out, int th
 
 void convolve_chain(const std::vector<Convolution>& layers, const std::vector<std::array<ptrdiff_t, 2>>& sizes,
                     const Array& x, const Array& out, int threads) {
-    FASTIMG_DISPATCH_TO(layers[0].target, convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
+    FASTIMG_DISPATCH_TO(layers[0].target, convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out),
+                        threads);
 }
 
 }  // namespace fastimg

@@ -133,8 +133,7 @@ private:
             const ptrdiff_t begin = vector * kLanes;
             const ptrdiff_t count = std::min(vectors * kLanes, columns - begin);
             for (ptrdiff_t i = 0; i < rows; ++i) {
-                float* const out = out_.at(image, 0, (row + i) * layer_.cell[0],
-                                           (column + begin) * layer_.cell[1]);
+                float* const out = out_.at(image, 0, (row + i) * layer_.cell[0], (column + begin) * layer_.cell[1]);
                 const float* const in = tile + i * layer_.step[0] * tiling_.row_stride + begin;
                 const ptrdiff_t rows_left = out_.shape[2] - (row + i) * layer_.cell[0];
                 const bool whole = count == vectors * kLanes && out_.stride[3] == 1 && layer_.cell[1] == 1 &&

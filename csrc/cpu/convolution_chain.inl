@@ -13,7 +13,9 @@ namespace fastimg::FASTIMG_TARGET {
 
 constexpr ptrdiff_t kWindowsBytes = 1 << 20;      // of all windows of a thread, where strips need not be narrow for it
 constexpr ptrdiff_t kMostWindowsBytes = 8 << 20;  // however narrow
-constexpr ptrdiff_t kNarrowest = 8 * kLanes;      // columns of a strip
+constexpr double kSumsPerCycle = 1.5 * kLanes;    // multiply-adds
+constexpr double kBytesPerCycle = 8;              // from and to what is beyond L2
+constexpr ptrdiff_t kNarrowest = 4 * kLanes;      // columns of a strip
 constexpr ptrdiff_t kStepRows[] = {8, 4, 2, 1};   // cells of the last layer
 
 struct Interval {
@@ -23,7 +25,7 @@ struct Interval {
 
 // What layers read and compute along an axis, each counted in its own image.
 struct Extent {
-    Interval read;   // samples, some of them beyond the border
+    Interval read;  // samples, some of them beyond the border
     Interval cells;
 };
 
@@ -57,8 +59,8 @@ inline Interval cells_of(const Convolution& layer, size_t axis, Interval outputs
 
 class Chain {
 public:
-    Chain(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x, const View<float, 4>& out,
-          int threads)
+    Chain(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x,
+          const View<float, 4>& out, int threads)
         : layers_(layers), sizes_(sizes), x_(x), out_(out), stages_(layers.size()) {
         const Convolution& last = layers.back();
         for (size_t axis = 0; axis < 2; ++axis) cells_[axis] = divide_up(sizes.back()[axis], cell_size(last, axis));
@@ -78,7 +80,7 @@ private:
     // A layer and its window.
     struct Stage {
         Layout layout;
-        ptrdiff_t rows;  // of the window
+        ptrdiff_t rows;   // of the window
         ptrdiff_t begin;  // of the window among a thread's windows
         ptrdiff_t block_vectors;
         std::vector<PatternProgram> programs;
@@ -92,8 +94,8 @@ private:
         for (size_t l = layers_.size(); l-- > 0;) {
             extents[l] = {read_by(layers_[l], axis, cells), cells};
             if (l > 0)
-                cells = cells_of(layers_[l - 1], axis,
-                                 samples_behind(extents[l].read, sizes_[l][axis], layers_[l].border));
+                cells =
+                    cells_of(layers_[l - 1], axis, samples_behind(extents[l].read, sizes_[l][axis], layers_[l].border));
         }
         return extents;
     }
@@ -120,7 +122,7 @@ private:
             const std::vector<ptrdiff_t> heights = window_rows({0, std::min(cells_[0], 32 * rows)});
             for (ptrdiff_t parts = 1;; ++parts) {
                 strip_columns_ = round_up(divide_up(cells_[1], parts), kLanes);
-                const double cost = this->cost(heights);
+                const double cost = cycles(heights);
                 if (least == 0 || cost < least) {
                     least = cost;
                     best = {strip_columns_, step_rows_};
@@ -133,33 +135,58 @@ private:
         strips_ = divide_up(cells_[1], strip_columns_);
     }
 
-    // Multiply-adds for a column of the result, with those of halos and of lanes that are thrown away, and as much more as
-    // windows beyond L2 cost.
-    double cost(const std::vector<ptrdiff_t>& heights) const {
-        const ptrdiff_t middle = divide_up(cells_[1], strip_columns_) / 2;
-        const std::vector<Extent> extents = this->extents(1, strip(middle));
-        double work = 0, bytes = 0;
+    // What a column of the result costs, for a row of the last layer's cells: the multiply-adds of all layers, with those of
+    // halos and of lanes that are thrown away, and the passage of windows that do not fit into L2.
+    double cycles(const std::vector<ptrdiff_t>& heights) const {
+        const Interval strip = this->strip(divide_up(cells_[1], strip_columns_) / 2);
+        const std::vector<Extent> extents = this->extents(1, strip);
+        double sums = 0, bytes = 0, passed = 0;
         for (size_t l = 0; l < layers_.size(); ++l) {
-            double taps = 0;
-            for (const Block& block : layers_[l].blocks) taps += double(layers_[l].patterns[block.pattern].taps.size());
-            const double rows = double(divide_up(sizes_[l + 1][0], cell_size(layers_[l], 0)));
-            work += taps * double(channels(l) * round_up(extents[l].cells.size(), kLanes)) * rows;
-            bytes += 4.0 * double(channels(l) * heights[l] * (extents[l].read.size() + kLanes));
+            const Layout layout = layout_of(l, heights[l], extents[l].read.size());
+            sums += taps(l) * double(round_up(extents[l].cells.size(), kLanes) * cells(l, 0)) / double(cells_[0]);
+            bytes += 4.0 * double(channels(l) * layout.channel_stride);
+            passed += 4.0 * double(channels(l) * layout.channel_stride) / double(step_rows_);
         }
-        const double crowd = std::max(bytes / double(kWindowsBytes) - 1, 0.0);
-        return work / double(strip(middle).size()) * (1 + 0.1 * crowd) * (1 + 0.05 / double(step_rows_)) *
-               (bytes > double(kMostWindowsBytes) ? 1e3 : 1);
+        if (bytes > double(kMostWindowsBytes)) sums *= 1e3;
+        return (sums / kSumsPerCycle + (bytes > double(kWindowsBytes) ? passed / kBytesPerCycle : 0)) *
+               (1 + 0.05 / double(step_rows_)) / double(strip.size());
     }
 
-    // Bands, so that all threads have work, of many times as many rows as the halo above them.
+    // Bands, so that threads have equally much to do, at the cost of the halos above them.
     void choose_bands(int threads) {
-        const ptrdiff_t tasks = x_.shape[0] * strips_, wanted = 4 * (threads > 0 ? threads : default_threads());
-        const ptrdiff_t least = std::max(4 * extents(0, {0, 1})[0].read.size(), step_rows_);
-        const ptrdiff_t most = std::max<ptrdiff_t>(1, cells_[0] / least);
-        bands_ = std::clamp<ptrdiff_t>(divide_up(wanted, std::max<ptrdiff_t>(tasks, 1)), 1, most);
-        band_rows_ = round_up(divide_up(cells_[0], bands_), step_rows_);
+        const double workers = threads > 0 ? threads : default_threads();
+        double least = 0;
+        ptrdiff_t best = 0;
+        for (ptrdiff_t bands = 1; bands <= divide_up(cells_[0], step_rows_) && bands <= 4 * workers; ++bands) {
+            band_rows_ = round_up(divide_up(cells_[0], bands), step_rows_);
+            bands_ = divide_up(cells_[0], band_rows_);
+            const double tasks = double(x_.shape[0] * strips_ * bands_) / workers;  // of a thread
+            const double cost = sums_of_band(band(bands_ / 2)) * double(bands_) * (std::ceil(tasks) + 0.1) / tasks;
+            if (least == 0 || cost < least) {
+                least = cost;
+                best = band_rows_;
+            }
+        }
+        band_rows_ = best;
         bands_ = divide_up(cells_[0], band_rows_);
     }
+
+    double sums_of_band(Interval band) const {
+        const std::vector<Extent> extents = this->extents(0, band);
+        double sums = 0;
+        for (size_t l = 0; l < layers_.size(); ++l) sums += taps(l) * double(extents[l].cells.size() * cells(l, 1));
+        return sums;
+    }
+
+    // Multiply-adds of a cell, with those by weights that only some outputs of a block have.
+    double taps(size_t l) const {
+        double taps = 0;
+        for (const Block& block : layers_[l].blocks)
+            taps += double(layers_[l].patterns[block.pattern].taps.size() *
+                           layers_[l].patterns[block.pattern].outputs.size());
+        return taps * double(channels(l));
+    }
+    ptrdiff_t cells(size_t l, size_t axis) const { return divide_up(sizes_[l + 1][axis], cell_size(layers_[l], axis)); }
 
     // The most rows that windows hold while a band is walked.
     std::vector<ptrdiff_t> window_rows(Interval band) const {
@@ -181,6 +208,19 @@ private:
         return columns;
     }
 
+    // Of a window that holds so many rows; a step's more, so that what is kept need not be moved at each step.
+    ptrdiff_t room_for(ptrdiff_t rows) const { return rows + step_rows_; }
+
+    Layout layout_of(size_t l, ptrdiff_t rows, ptrdiff_t columns) const {
+        const ptrdiff_t step = layers_[l].step[1];
+        Layout layout{};
+        layout.phase_stride = round_up(divide_up(columns, step), kLanes) + kLanes;
+        const ptrdiff_t unsorted = l > 0 ? round_up(columns, kLanes) + kLanes : 0;
+        layout.row_stride = std::max(layout.phase_stride * column_phases(layers_[l]), unsorted);
+        layout.channel_stride = (divide_up(room_for(rows) * layout.row_stride, 16) | 1) * 16;
+        return layout;
+    }
+
     void lay_out() {
         std::vector<ptrdiff_t> rows(stages_.size()), columns(stages_.size());
         const auto raise = [](std::vector<ptrdiff_t>& most, const std::vector<ptrdiff_t>& some) {
@@ -191,12 +231,8 @@ private:
         windows_size_ = 0;
         for (size_t l = 0; l < stages_.size(); ++l) {
             Stage& stage = stages_[l];
-            const Convolution& layer = layers_[l];
-            stage.rows = rows[l] + step_rows_;  // so that what is kept need not be moved at each step
-            stage.layout.phase_stride = round_up(divide_up(columns[l], layer.step[1]), kLanes) + kLanes;
-            const ptrdiff_t unsorted = round_up(columns[l], kLanes) + kLanes;
-            stage.layout.row_stride = std::max(stage.layout.phase_stride * column_phases(layer), l > 0 ? unsorted : 0);
-            stage.layout.channel_stride = (divide_up(stage.rows * stage.layout.row_stride, 16) | 1) * 16;
+            stage.rows = room_for(rows[l]);
+            stage.layout = layout_of(l, rows[l], columns[l]);
             stage.begin = windows_size_;
             windows_size_ += channels(l) * stage.layout.channel_stride + 8 * kLanes;
         }
@@ -223,10 +259,17 @@ private:
     // The rows of a band, step by step.
     struct Schedule {
         Schedule(const Chain& chain, Interval band)
-            : chain(chain), extents(chain.extents(0, band)), next(extents.size()), target(extents.size()),
-              kept(extents.size()), end(extents.size()), lowest(extents.size()) {
+            : chain(chain),
+              extents(chain.extents(0, band)),
+              next(extents.size()),
+              target(extents.size()),
+              share(extents.size()),
+              kept(extents.size()),
+              end(extents.size()),
+              lowest(extents.size()) {
             for (size_t l = 0; l < extents.size(); ++l) {
                 target[l] = extents[l].cells.begin;
+                share[l] = divide_up(chain.step_rows_ * chain.cells(l, 0), chain.cells_[0]) + 1;
                 const ptrdiff_t n = chain.sizes_[l][0];
                 const Interval below{std::max(extents[l].read.begin, n), extents[l].read.end};
                 const Interval behind = samples_behind(below, n, chain.layers_[l].border);
@@ -235,29 +278,44 @@ private:
             }
         }
 
-        // Cells next .. target are to be computed, from rows kept .. end. False when all is done.
+        // Cells next .. target are to be computed, from rows kept .. end. False when all is done. Where a band begins, the
+        // last layers wait for the first ones, which do not run ahead of their share of a step.
         bool advance() {
-            const std::vector<Convolution>& layers = chain.layers_;
+            const size_t n = extents.size();
             next = target;
             if (next.back() >= extents.back().cells.end) return false;
             target.back() = std::min(next.back() + chain.step_rows_, extents.back().cells.end);
-            for (size_t l = layers.size(); l-- > 0;) {
-                const Interval read = read_by(layers[l], 0, {next[l], target[l]});
-                const ptrdiff_t first = next[l] * layers[l].step[0] + layers[l].first[0];
-                kept[l] = std::max(kept[l], std::min({first, lowest[l], end[l]}));
-                if (read.size() > 0) end[l] = std::max(end[l], read.end);
-                if (l == 0) break;
-                const ptrdiff_t needed = samples_behind(read, chain.sizes_[l][0], layers[l].border).end;
-                const ptrdiff_t cell = cell_size(layers[l - 1], 0);
-                target[l - 1] = std::clamp(divide_up(needed, cell), next[l - 1], extents[l - 1].cells.end);
-                end[l] = std::max(end[l], std::min(target[l - 1] * cell, chain.sizes_[l][0]));
+            for (size_t l = n - 1; l > 0; --l) {
+                const ptrdiff_t wanted = divide_up(rows_behind(l, target[l]), cell_size(chain.layers_[l - 1], 0));
+                target[l - 1] = std::clamp(wanted, next[l - 1], extents[l - 1].cells.end);
+            }
+            for (size_t l = 0; l < n; ++l) {
+                const Convolution& layer = chain.layers_[l];
+                target[l] = std::min(target[l], next[l] + share[l]);
+                const ptrdiff_t there = l == 0 ? chain.sizes_[0][0] : rows_computed(l - 1);
+                while (target[l] > next[l] && rows_behind(l, target[l]) > there) --target[l];
+                kept[l] = std::max(kept[l], std::min({next[l] * layer.step[0] + layer.first[0], lowest[l], end[l]}));
+                if (target[l] > next[l]) end[l] = std::max(end[l], read_by(layer, 0, {next[l], target[l]}).end);
+                if (l > 0) end[l] = std::max(end[l], there);
             }
             return true;
+        }
+
+        // Of the image that layer l reads, the rows that must be there for its cells next .. target.
+        ptrdiff_t rows_behind(size_t l, ptrdiff_t target) const {
+            const Convolution& layer = chain.layers_[l];
+            return samples_behind(read_by(layer, 0, {next[l], target}), chain.sizes_[l][0], layer.border).end;
+        }
+
+        // Of the image that layer l gives.
+        ptrdiff_t rows_computed(size_t l) const {
+            return std::min(target[l] * cell_size(chain.layers_[l], 0), chain.sizes_[l + 1][0]);
         }
 
         const Chain& chain;
         const std::vector<Extent> extents;
         std::vector<ptrdiff_t> next, target;  // cells
+        std::vector<ptrdiff_t> share;         // cells of a step, at most
         std::vector<ptrdiff_t> kept, end;     // rows of the windows
         std::vector<ptrdiff_t> lowest;        // row that stands for one below the image
     };
@@ -282,7 +340,7 @@ private:
                 Window& w = windows_[l];
                 w.data = memory_.data() + c.stages_[l].begin;
                 w.column = c.origin(l, 1, columns_);
-                w.row = w.filled = rows.end[l];
+                w.row = w.filled = w.bordered = rows.end[l];
             }
             while (rows.advance()) {
                 make_room(0, rows);
@@ -300,6 +358,7 @@ private:
             float* data;
             ptrdiff_t row, column;  // that it begins with
             ptrdiff_t filled;       // rows up to here are there
+            ptrdiff_t bordered;     // and up to here those beyond the border
         };
 
         float* at(size_t l, ptrdiff_t channel, ptrdiff_t row) const {
@@ -347,7 +406,8 @@ private:
             const Interval cells = columns_[l].cells;
             ptrdiff_t column = cells.begin;
             for (const ptrdiff_t vectors : even_parts(divide_up(cells.size(), kLanes), stage.block_vectors)) {
-                const ptrdiff_t in_column = (column * layer.step[1] + layer.first[1] - windows_[l].column) / layer.step[1];
+                const ptrdiff_t in_column =
+                    (column * layer.step[1] + layer.first[1] - windows_[l].column) / layer.step[1];
                 const ptrdiff_t count = std::min(vectors * kLanes, cells.end - column);
                 for (ptrdiff_t row = begin; row < end; ++row) {
                     const float* const in = at(l, 0, row * layer.step[0] + layer.first[0]) + in_column;
@@ -357,20 +417,24 @@ private:
             }
         }
 
-        void run_blocks(size_t l, const float* in, ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors, ptrdiff_t count) {
+        void run_blocks(size_t l, const float* in, ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors,
+                        ptrdiff_t count) {
             const Convolution& layer = chain_.layers_[l];
             const std::vector<PlacedBlock>& blocks = chain_.stages_[l].blocks;
             const ptrdiff_t cell_rows = cell_size(layer, 0), cell_columns = cell_size(layer, 1);
             const ptrdiff_t out_row = row * cell_rows, out_column = column * cell_columns;
             const bool is_last = l + 1 == windows_.size();
             const auto [height, width] = chain_.sizes_[l + 1];
-            float* const out =
-                is_last ? chain_.out_.at(image_, 0, out_row, out_column)
-                        : at(l + 1, 0, out_row) + out_column - windows_[l + 1].column;
+            float* const out = is_last ? chain_.out_.at(image_, 0, out_row, out_column)
+                                       : at(l + 1, 0, out_row) + out_column - windows_[l + 1].column;
             const ptrdiff_t stride = is_last ? chain_.out_.stride[3] : 1;
             const bool fits = is_last ? count == vectors * kLanes && stride == 1 : true;
             const Room room{fits && cell_columns == 1 && height - out_row >= cell_rows,
-                            count, height - out_row, width - out_column, cell_columns, stride};
+                            count,
+                            height - out_row,
+                            width - out_column,
+                            cell_columns,
+                            stride};
             const ptrdiff_t per_group = ptrdiff_t(layer.blocks.size());
             const ptrdiff_t group_step = layer.inputs * chain_.stages_[l].layout.channel_stride;
             for (ptrdiff_t i = 0; i < ptrdiff_t(blocks.size()); ++i)
@@ -385,7 +449,9 @@ private:
             const auto [height, width] = chain_.sizes_[l];
             const Interval read = columns_[l].read;
             const ptrdiff_t cell = cell_size(chain_.layers_[l - 1], 0);
-            const Interval computed{rows.next[l - 1] * cell, std::min(rows.target[l - 1] * cell, height)};
+            const Interval computed{rows.next[l - 1] * cell, rows.rows_computed(l - 1)};
+            const bool reads = rows.target[l] > rows.next[l];
+            const ptrdiff_t needed = reads ? read_by(layer, 0, {rows.next[l], rows.target[l]}).end : w.bordered;
             for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel) {
                 for (ptrdiff_t row = computed.begin; row < computed.end; ++row) {
                     float* const line = at(l, channel, row) - w.column;
@@ -393,7 +459,8 @@ private:
                         const ptrdiff_t source = border_index(column, width, layer.border);
                         line[column] = source < 0 ? 0.0f : line[source];
                     };
-                    for (ptrdiff_t column = read.begin; column < std::min<ptrdiff_t>(read.end, 0); ++column) fill(column);
+                    for (ptrdiff_t column = read.begin; column < std::min<ptrdiff_t>(read.end, 0); ++column)
+                        fill(column);
                     for (ptrdiff_t column = std::max(read.begin, width); column < read.end; ++column) fill(column);
                     if (layer.step[1] > 1) sort_columns(l, line + w.column);
                 }
@@ -405,9 +472,10 @@ private:
                     else
                         std::memcpy(to, at(l, channel, source), size_t(layout.row_stride) * sizeof(float));
                 };
-                for (ptrdiff_t row = w.filled; row < std::min<ptrdiff_t>(rows.end[l], 0); ++row) fill_row(row);
-                for (ptrdiff_t row = std::max(w.filled, height); row < rows.end[l]; ++row) fill_row(row);
+                for (ptrdiff_t row = w.bordered; row < std::min<ptrdiff_t>(needed, 0); ++row) fill_row(row);
+                for (ptrdiff_t row = std::max(w.bordered, height); row < needed; ++row) fill_row(row);
             }
+            w.bordered = std::max(w.bordered, needed);
             w.filled = std::max(w.filled, rows.end[l]);
         }
 

@@ -226,7 +226,8 @@ inline void run_placed(const PlacedBlock& block, const float* in, float* out, pt
     }
     constexpr ptrdiff_t width = 8 * kLanes;
     float buffer[kBlockOutputs * width];
-    static constexpr ptrdiff_t buffer_offset[] = {0, width, 2 * width, 3 * width, 4 * width, 5 * width, 6 * width, 7 * width};
+    static constexpr ptrdiff_t buffer_offset[] = {0,         width,     2 * width, 3 * width,
+                                                  4 * width, 5 * width, 6 * width, 7 * width};
     run(block.program, in, buffer, buffer_offset);
     for (size_t m = 0; m < block.outputs; ++m) {
         const CellPlace place = block.place[m];

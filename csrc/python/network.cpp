@@ -18,9 +18,8 @@ auto adding(Make make) {
     return [make](Network& network, const py::array& weight, const Constants& bias, Pair stride, Pair padding,
                   Pair dilation, py::ssize_t groups, const std::string& padding_mode,
                   const std::optional<std::string>& activation, const Constants& slope) {
-        network.layers.push_back(
-            make(readable(weight),
-                 arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
+        network.layers.push_back(make(
+            readable(weight), arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
     };
 }
 
