@@ -5,22 +5,25 @@ from functools import partial
 from fastimg.benchmarks import networks
 
 
-def _job(network, width, height, padding_mode):
-    return f"{network}-{width}x{height}-{padding_mode}", partial(networks.job, network, width, height, padding_mode)
+def _job(network, width, height, padding_mode, images=1):
+    name = f"{network}-{width}x{height}-{padding_mode}"
+    return name, partial(networks.job, network, width, height, padding_mode, images=images)
 
 
 SHORT = [
     _job("FSRCNN ×2", 960, 540, "zeros"),
     _job("FSRCNN ×2", 256, 256, "replicate"),
     _job("FSRCNN-s ×3", 960, 540, "zeros"),
-    _job("SRCNN 9-1-5", 960, 540, "zeros"),
+    _job("SRCNN 9-1-5", 1920, 1080, "zeros"),
+    _job("4 layers of 16", 28, 28, "zeros", images=10_000),
 ]
 LONG = [
     _job("FSRCNN ×2", 960, 540, "replicate"),
     _job("FSRCNN ×2", 256, 256, "zeros"),
     _job("FSRCNN ×4", 480, 270, "zeros"),
     _job("FSRCNN-s ×3", 960, 540, "replicate"),
-    _job("SRCNN 9-5-5", 960, 540, "zeros"),
+    _job("SRCNN 9-5-5", 1920, 1080, "zeros"),
+    _job("DnCNN", 512, 512, "zeros"),
 ]
 
 

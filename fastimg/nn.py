@@ -225,7 +225,7 @@ def conv_transpose2d(
         if n == 0 or length < 1:
             raise ValueError(f"padding must leave some output, got {p} for an input of {_AXES[axis]} {n}")
         if padding_mode == "reflect":
-            before, after = _transposed_reach(n, k, s, p, d, length)
+            before, after = transposed_reach(n, k, s, p, d, length)
             if max(before, after) >= n:
                 raise ValueError(
                     f"padding_mode 'reflect' needs an input larger than the kernel's reach, "
@@ -304,7 +304,7 @@ def _expect_reflectable(before: _Pair, after: _Pair, size: Sequence[int]) -> Non
             )
 
 
-def _transposed_reach(n: int, kernel: int, stride: int, padding: int, dilation: int, length: int) -> _Pair:
+def transposed_reach(n: int, kernel: int, stride: int, padding: int, dilation: int, length: int) -> _Pair:
     """How far beyond an input of length n the outputs 0 .. length - 1 read, before it and after it."""
     before = after = 0
     for u in range(kernel):

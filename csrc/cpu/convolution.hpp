@@ -76,7 +76,7 @@ struct Convolution {
     std::array<ptrdiff_t, 2> first;     // the least row and column of all taps
     std::array<ptrdiff_t, 2> reach;     // the greatest less the least
     ptrdiff_t groups, inputs, outputs;  // channels per group
-    ptrdiff_t shuffle = 1;  // r: r² channels of an output become r × r samples of one, as by a pixel shuffle
+    std::vector<ptrdiff_t> shuffles;    // r: r² channels of a result become r × r samples of one; one after the other
     std::vector<Pattern> patterns;
     std::vector<Block> blocks;  // of one group
     BorderMode border;
@@ -102,15 +102,19 @@ Pattern make_pattern(std::vector<CellPlace> outputs, std::vector<SingleTap> taps
 // The outputs that take part in a tap, as a set of bits.
 unsigned takers(const Tap& tap);
 
-// The order in which a pattern's taps are summed, over all input channels: visit(input, tap). Taps with the same takers
-// come together over a few channels, so that the micro-kernel has long loops and the channels stay in L1 meanwhile.
+// The order in which a pattern's taps are summed, over all input channels: visit(input, tap). Taps of a row with the same
+// takers come together over a few channels, so that the micro-kernel has long loops and the channels stay in L1 meanwhile.
+// An output of a convolution is so summed in one order, whether its block takes outputs from the channels or from the cell.
 template <class Visit>
 void for_each_tap(const Pattern& pattern, ptrdiff_t inputs, Visit&& visit) {
     constexpr ptrdiff_t together = 8;
     const std::vector<Tap>& taps = pattern.taps;
     for (ptrdiff_t begin = 0; begin < inputs; begin += together) {
         for (size_t first = 0, last; first < taps.size(); first = last) {
-            for (last = first; last < taps.size() && takers(taps[last]) == takers(taps[first]);) ++last;
+            const auto alike = [&](const Tap& tap) {
+                return tap.row == taps[first].row && takers(tap) == takers(taps[first]);
+            };
+            for (last = first; last < taps.size() && alike(taps[last]);) ++last;
             for (ptrdiff_t input = begin; input < inputs && input < begin + together; ++input)
                 for (size_t tap = first; tap < last; ++tap) visit(input, taps[tap]);
         }

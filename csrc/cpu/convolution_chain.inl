@@ -6,6 +6,9 @@
 // what it has in common with the next step's is kept, so that nothing is computed twice but a strip's halo at its sides
 // and a band's above it. Windows stay in L2: of the intermediate images nothing is written to memory.
 //
+// Every output is summed as if its layer ran alone (convolution.hpp), so that results depend neither on strips and bands nor
+// on threads.
+//
 // A window is staged input (convolution_staging.inl) that the layer before has written: borders are filled in beside what it
 // has computed. Rows and columns are counted as in the whole image of that layer, so that borders need no case of their own.
 
@@ -31,7 +34,11 @@ struct Extent {
 
 using Sizes = std::vector<std::array<ptrdiff_t, 2>>;  // of the images between layers: of layer l's input at l
 
-inline ptrdiff_t cell_size(const Convolution& layer, size_t axis) { return layer.cell[axis] * layer.shuffle; }
+inline ptrdiff_t cell_size(const Convolution& layer, size_t axis) {
+    ptrdiff_t size = layer.cell[axis];
+    for (const ptrdiff_t r : layer.shuffles) size *= r;
+    return size;
+}
 
 inline Interval read_by(const Convolution& layer, size_t axis, Interval cells) {
     if (cells.size() <= 0) return {};
@@ -322,7 +329,7 @@ private:
 
     // ---- work ------------------------------------------------------------------------------------------------------
 
-    // One thread's windows.
+    // One thread's windows, without numbers at first that would make arithmetic slow.
     class Walk {
     public:
         explicit Walk(const Chain& chain)

@@ -162,7 +162,9 @@ inline PatternProgram program_of(const Pattern& pattern, const Convolution& laye
         ++program.segments.back().taps;
         program.weights += size_t(__builtin_popcount(outputs));
     });
-    program.dense = program.segments.size() == 1 && program.segments[0].outputs == (1u << pattern.outputs.size()) - 1;
+    const unsigned all = (1u << pattern.outputs.size()) - 1;
+    if (program.segments.empty()) program.segments.push_back({all, 0});  // outputs that no weight reaches
+    program.dense = program.segments.size() == 1 && program.segments[0].outputs == all;
     return program;
 }
 
@@ -196,10 +198,14 @@ inline std::vector<PlacedBlock> place_blocks(const Convolution& layer, const std
                                {},
                                {}};
             for (size_t m = 0; m < placed.outputs; ++m) {
-                const ptrdiff_t r = layer.shuffle, from = group * layer.outputs + block.channel[m];
-                placed.place[m] = {pattern.outputs[m].row * r + from / r % r, pattern.outputs[m].column * r + from % r};
-                placed.out_offset[m] =
-                    from / (r * r) * channel + placed.place[m].row * row + placed.place[m].column * column;
+                CellPlace place = pattern.outputs[m];
+                ptrdiff_t from = group * layer.outputs + block.channel[m];
+                for (const ptrdiff_t r : layer.shuffles) {
+                    place = {place.row * r + from / r % r, place.column * r + from % r};
+                    from /= r * r;
+                }
+                placed.place[m] = place;
+                placed.out_offset[m] = from * channel + place.row * row + place.column * column;
             }
             blocks.push_back(placed);
             weight += program.weights;

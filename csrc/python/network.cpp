@@ -43,7 +43,7 @@ void bind_network(py::module_& m) {
                      return make_conv_transpose2d(weight, arguments, {any, any});
                  }));
     network.def(
-        "pixel_shuffle", [](Network& network, py::ssize_t factor) { network.layers.back().shuffle *= factor; },
+        "pixel_shuffle", [](Network& network, py::ssize_t factor) { network.layers.back().shuffles.push_back(factor); },
         py::arg("factor"));
     network.def(
         "run",

@@ -3,11 +3,13 @@
 PyTorch runs in inference mode, as NCHW and as channels-last; ONNX Runtime with all graph optimisations. Weights are
 random: time does not depend on them. With replicated borders, as the papers have them, the rivals need a padding
 operation before each convolution; with zeros, as re-implementations in PyTorch have it, they need none.
+
+Of many small images the rivals get as many at a time as suits them best, which on the machines at hand is some fifty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +38,13 @@ def srcnn(middle: int) -> list[Layer]:
     return [_conv(rng, 64, 1, 9, "relu"), _conv(rng, 32, 64, middle, "relu"), _conv(rng, 1, 32, 5, None)]
 
 
+def plain(channels: int, depth: int) -> list[Layer]:
+    """`depth` convolutions of 3×3 with ReLU between, such as DnCNN (64 channels, 17 layers), with random weights."""
+    rng = np.random.default_rng(depth)
+    inner = [_conv(rng, channels, channels, 3, "relu") for _ in range(depth - 2)]
+    return [_conv(rng, channels, 1, 3, "relu"), *inner, _conv(rng, 1, channels, 3, None)]
+
+
 def _conv(rng: np.random.Generator, outputs: int, inputs: int, k: int, activation: str | None) -> Conv2d:
     weight = rng.standard_normal((outputs, inputs, k, k)) / np.sqrt(inputs * k * k)
     slope = rng.uniform(-0.5, 0.5, 1) if activation == "prelu" else None
@@ -49,19 +58,30 @@ NETWORKS: dict[str, list[Layer]] = {
     "FSRCNN-s ×3": fsrcnn(3, 32, 5, 1),
     "SRCNN 9-1-5": srcnn(1),
     "SRCNN 9-5-5": srcnn(5),
+    "DnCNN": plain(64, 17),
+    "4 layers of 16": plain(16, 4),
 }
+_RIVALS_BATCH = 50
 
 
-def job(name: str, width: int, height: int, padding_mode: str, threads: int) -> Job:
-    """One of `NETWORKS` on one image."""
+def job(name: str, width: int, height: int, padding_mode: str, threads: int, *, images: int = 1) -> Job:
+    """One of `NETWORKS` on images of one size."""
     layers = [replace(layer, padding_mode=padding_mode) for layer in NETWORKS[name]]
-    x = np.random.default_rng(0).random((1, 1, height, width), np.float32)
+    x = np.random.default_rng(0).random((images, 1, height, width), np.float32)
+    several = f"{images} images, " if images > 1 else ""
     network = Network(layers)
     out = network(x)
     return Job(
         "network",
-        f"{name}, {width}×{height}, {padding_mode}",
-        {"network": name, "width": width, "height": height, "dtype": "float32", "padding_mode": padding_mode},
+        f"{name}, {several}{width}×{height}, {padding_mode}",
+        {
+            "network": name,
+            "images": images,
+            "width": width,
+            "height": height,
+            "dtype": "float32",
+            "padding_mode": padding_mode,
+        },
         contenders(lambda: network(x, out=out, threads=threads), **rivals(layers, x, threads)),
         tolerances(out),
     )
@@ -74,6 +94,14 @@ def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
         "PyTorch": lambda: _pytorch(layers, x, threads, channels_last=False),
         "PyTorch,_channels-last": lambda: _pytorch(layers, x, threads, channels_last=True),
     }
+
+
+def _in_batches(x: Any, prepare: Callable[[Any], Any], compute: Callable[[Any], Any]) -> Run:
+    """What computes all images, so many at a time as suits the rivals."""
+    batches = [prepare(x[first : first + _RIVALS_BATCH]) for first in range(0, len(x), _RIVALS_BATCH)]
+    if len(batches) == 1:
+        return lambda: compute(batches[0])
+    return lambda: np.concatenate([compute(batch) for batch in batches])
 
 
 def tolerances(result: Any) -> dict[str, float]:
@@ -128,16 +156,17 @@ def _pytorch(layers: Sequence[Layer], x: Any, threads: int, *, channels_last: bo
         return run
 
     steps = [step(layer) for layer in layers]
-    source = torch.from_numpy(x).contiguous(memory_format=memory_format)
 
-    def run() -> Any:
-        y = source
+    def prepare(batch: Any) -> Any:
+        return torch.from_numpy(batch).contiguous(memory_format=memory_format)
+
+    def compute(y: Any) -> Any:
         with torch.inference_mode():
             for apply in steps:
                 y = apply(y)
         return y.numpy()
 
-    return run
+    return _in_batches(x, prepare, compute)
 
 
 def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
@@ -193,4 +222,4 @@ def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": x})[0]
+    return _in_batches(x, lambda batch: batch, lambda batch: session.run(None, {"x": batch})[0])

@@ -37,8 +37,8 @@ class DnCNN:
 
     Notes
     -----
-    O(n) for n pixels; 554,000 multiply-adds a pixel for the paper's grey network. Two buffers of the size of the image
-    times the most channels serve all layers in turn.
+    O(n) for n pixels; 554,000 multiply-adds a pixel for the paper's grey network. What passes between the layers
+    stays in the cache (see `Network`).
 
     References
     ----------

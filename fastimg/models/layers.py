@@ -84,6 +84,10 @@ class Conv2d:
         rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lengths)
         return rows, columns
 
+    def reach_beyond(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many rows and columns beyond an input of height and width `size` are read."""
+        return _pair(self.padding)
+
 
 @dataclass(frozen=True, eq=False)
 class ConvTranspose2d:
@@ -135,6 +139,13 @@ class ConvTranspose2d:
         pairs = map(_pair, (self.stride, self.padding, self.output_padding, self.dilation))
         lengths = zip(size, self.weight.shape[2:], *pairs, strict=True)
         rows, columns = ((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in lengths)
+        return rows, columns
+
+    def reach_beyond(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many rows and columns beyond an input of height and width `size` are read."""
+        pairs = map(_pair, (self.stride, self.padding, self.dilation))
+        lengths = zip(size, self.weight.shape[2:], *pairs, self.output_size(size), strict=True)
+        rows, columns = (max(nn.transposed_reach(*length)) for length in lengths)
         return rows, columns
 
 
@@ -207,8 +218,9 @@ class Network:
     Notes
     -----
     The cost is the sum of the layers' (see `fastimg.nn`). On the CPU the image goes through all layers a few rows of a
-    strip at a time, so that intermediate results stay in the cache; each thread takes 8 MB at most, usually one. On a
-    GPU with precision "float32" layers run one by one, in two buffers of the size of the largest intermediate results.
+    strip at a time, so that intermediate results stay in the cache; each thread takes 8 MB at most (more only where
+    strips of 64 columns do), usually one. On a GPU with precision "float32" layers run one by one, in two buffers of the
+    size of the largest intermediate results.
 
     Examples
     --------
@@ -316,11 +328,18 @@ class Network:
         """Shapes of the results of all layers for an input of `shape`."""
         shapes, size = [], (shape[-2], shape[-1])
         for layer in self.layers:
-            size = layer.output_size(size)
+            before, size = size, layer.output_size(size)
             if min(size) < 1:
                 raise ValueError(
                     f"x has too few rows or columns, {shape[-2:]}: after layer {layer.name!r} they would be {size}"
                 )
+            if not isinstance(layer, PixelShuffle) and layer.padding_mode == "reflect":
+                reach = layer.reach_beyond(before)
+                if any(r >= n for r, n in zip(reach, before, strict=True)):
+                    raise ValueError(
+                        f"x has too few rows or columns, {shape[-2:]}: "
+                        f"layer {layer.name!r} reflects {reach} of {before}"
+                    )
             shapes.append((*shape[:-3], layer.out_channels, *size))
         return shapes
 

@@ -1,5 +1,7 @@
-// Non-local means and Gaussian filters of the CPU on images of odd sizes, dtypes and strides, for a sanitizer to watch: all
+// Non-local means, Gaussian filters and networks of the CPU on images of odd sizes and dtypes, for a sanitizer to watch: all
 // instruction sets, one thread and several, whose results must be equal. Ends with 0 if all is well.
+#include "conv2d.hpp"
+#include "conv_transpose2d.hpp"
 #include "denoise_nl_means.hpp"
 #include "gaussian.hpp"
 #include "gaussian_recursive.hpp"
@@ -169,6 +171,40 @@ void blur_recursively(const std::string& target) {
     }
 }
 
+// A chain with a stride, a deconvolution and a pixel shuffle, and its first layer alone.
+void convolve(const std::string& target) {
+    Image first(DType::f32, {8, 1, 5, 5}), second(DType::f32, {9, 8, 3, 3}), third(DType::f32, {9, 2, 4, 4}),
+        fourth(DType::f32, {4, 2, 3, 3});
+    for (BorderMode border : {BorderMode::nearest, BorderMode::mirror, BorderMode::constant}) {
+        const auto arguments = [&](ptrdiff_t stride, ptrdiff_t padding, Activation activation) {
+            return ConvolutionArguments{{stride, stride}, {padding, padding}, {1, 1},  1,
+                                        border,           activation,         nullptr, nullptr};
+        };
+        constexpr ptrdiff_t any = PTRDIFF_MAX;
+        std::vector<Convolution> layers{make_conv2d(first.array(), arguments(1, 2, Activation::slope), any),
+                                        make_conv2d(second.array(), arguments(2, 1, Activation::relu), any),
+                                        make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}),
+                                        make_conv2d(fourth.array(), arguments(1, 1, Activation::none), any)};
+        layers.back().shuffles = {2};
+        for (const auto& [rows, columns] : std::vector<std::array<ptrdiff_t, 2>>{{5, 7}, {31, 18}, {70, 333}}) {
+            const ptrdiff_t half[2] = {(rows - 1) / 2 + 1, (columns - 1) / 2 + 1};
+            const std::vector<std::array<ptrdiff_t, 2>> sizes{{rows, columns},
+                                                              {rows, columns},
+                                                              {half[0], half[1]},
+                                                              {2 * half[0], 2 * half[1]},
+                                                              {4 * half[0], 4 * half[1]}};
+            Image image(DType::f32, {2, 1, rows, columns}), result(DType::f32, {2, 1, sizes[4][0], sizes[4][1]}),
+                features(DType::f32, {2, 8, rows, columns});
+            const Array from = image.array();
+            compare_threads(target + " convolve_chain", result, [&](int threads, const Array& to) {
+                convolve_chain(layers, sizes, from, to, threads);
+            });
+            compare_threads(target + " convolve", features,
+                            [&](int threads, const Array& to) { fastimg::convolve(layers[0], from, to, threads); });
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -177,6 +213,7 @@ int main() {
         denoise(target_name(target));
         blur(target_name(target));
         blur_recursively(target_name(target));
+        convolve(target_name(target));
         std::printf("%s: done\n", target_name(target));
     }
     return failures > 0;

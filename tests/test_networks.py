@@ -1,0 +1,159 @@
+"""Networks against their layers, one by one: what runs in pieces through all layers must be the same, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fastimg import nn
+from fastimg.models import Conv2d, ConvTranspose2d, Network, PixelShuffle
+
+MODES = ("zeros", "replicate", "reflect")
+
+
+def layer_by_layer(network: Network, x: np.ndarray) -> np.ndarray:
+    for layer in network.layers:
+        if isinstance(layer, PixelShuffle):
+            r = layer.factor
+            n, channels, rows, columns = x.shape
+            blocks = x.reshape(n, channels // r**2, r, r, rows, columns)
+            x = blocks.transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, rows * r, columns * r)
+            continue
+        options = dict(bias=layer.bias, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+        options |= dict(groups=layer.groups, padding_mode=layer.padding_mode)
+        options |= dict(activation=layer.activation, slope=layer.slope)
+        if isinstance(layer, Conv2d):
+            x = nn.conv2d(x, layer.weight, **options)
+        else:
+            x = nn.conv_transpose2d(x, layer.weight, output_padding=layer.output_padding, **options)
+    return x
+
+
+def conv(inputs: int, outputs: int, kernel: int, *, groups: int = 1, **options) -> Conv2d:
+    rng = np.random.default_rng((inputs, outputs, kernel))
+    weight = rng.standard_normal((outputs, inputs // groups, kernel, kernel)) / kernel
+    if options.get("activation") == "prelu":
+        options["slope"] = rng.uniform(-0.5, 0.5, outputs)
+    return Conv2d(weight, rng.standard_normal(outputs), groups=groups, **options)
+
+
+def deconv(inputs: int, outputs: int, kernel: int, **options) -> ConvTranspose2d:
+    rng = np.random.default_rng((inputs, outputs, kernel, 1))
+    return ConvTranspose2d(
+        rng.standard_normal((inputs, outputs, kernel, kernel)) / kernel, rng.standard_normal(outputs), **options
+    )
+
+
+def networks(mode: str) -> dict[str, list]:
+    same = dict(padding=1, padding_mode=mode)
+    return {
+        "fsrcnn": [
+            conv(1, 8, 5, padding=2, padding_mode=mode, activation="prelu"),
+            conv(8, 4, 1, activation="prelu"),
+            conv(4, 4, 3, **same, activation="relu"),
+            conv(4, 8, 1),
+            deconv(8, 1, 9, stride=2, padding=4, output_padding=1, padding_mode=mode),
+        ],
+        "strides, dilation and a deconvolution inside": [
+            conv(2, 3, 3, padding=(2, 1), padding_mode=mode),
+            conv(3, 5, 3, stride=2, padding=1, padding_mode=mode),
+            conv(5, 4, 5, dilation=2, padding=4, padding_mode=mode),
+            deconv(4, 6, 4, stride=3, padding=1, padding_mode=mode),
+            conv(6, 1, 3, **same),
+        ],
+        "strides beyond the kernel": [
+            conv(1, 4, 3, **same),
+            conv(4, 4, 2, stride=(3, 5)),
+            deconv(4, 5, 2, stride=3),
+            conv(5, 3, 1),
+        ],
+        "shuffles and groups": [
+            PixelShuffle(2, channels=1),
+            conv(1, 4, 3, **same),
+            conv(4, 18, 3, **same),
+            PixelShuffle(3, channels=2),
+            conv(2, 2, 3, groups=2, stride=2, **same),
+            conv(2, 16, 1, activation="relu"),
+            PixelShuffle(2, channels=4),
+            PixelShuffle(2),
+        ],
+        "padding beyond the kernel": [
+            conv(1, 4, 3, padding=3, padding_mode=mode),
+            conv(4, 4, 3, padding=4, padding_mode=mode),
+            conv(4, 1, 1, padding=2, padding_mode=mode),
+        ],
+        "no padding": [conv(1, 4, 5), conv(4, 4, 3), conv(4, 1, 7)],
+        "many channels": [conv(3, 40, 3, **same, activation="relu"), conv(40, 13, 3, **same), conv(13, 9, 1)],
+    }
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 6), (13, 40), (33, 17), (60, 300), (130, 61)])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", networks("zeros"))
+def test_pieces_are_the_whole(target, rng, name, mode, size):
+    network = Network(networks(mode)[name])
+    x = rng.standard_normal((2, network.in_channels, *size), np.float32)
+    try:
+        expected = layer_by_layer(network, x)
+    except ValueError:  # too small for a layer
+        with pytest.raises(ValueError, match="x has too few rows or columns"):
+            network(x)
+        return
+    for threads in (1, 3):
+        np.testing.assert_array_equal(network(x, threads=threads), expected)
+
+
+def test_only_shuffles(rng):
+    x = rng.standard_normal((1, 16, 3, 5), np.float32)
+    network = Network([PixelShuffle(2, channels=4), PixelShuffle(2)])
+    np.testing.assert_array_equal(network(x), layer_by_layer(network, x))
+
+
+def test_strides_of_memory(rng):
+    network = Network(networks("reflect")["fsrcnn"])
+    x = rng.standard_normal((1, 1, 40, 50), np.float32)
+    flipped = np.ascontiguousarray(x[..., ::-1, ::-1])[..., ::-1, ::-1]
+    out = np.zeros((1, 1, 100, 80), np.float32).transpose(0, 1, 3, 2)
+    expected = network(x)
+    assert network(flipped, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_one_network_in_many_threads(rng):
+    network = Network(networks("zeros")["fsrcnn"])
+    images = [rng.standard_normal((1, 30 + i, 70), np.float32) for i in range(12)]
+    expected = [network(image, threads=1) for image in images]
+    again = pickle.loads(pickle.dumps(network))
+    with ThreadPoolExecutor(4) as pool:
+        for result, one in zip(pool.map(again, images), expected, strict=True):
+            np.testing.assert_array_equal(result, one)
+
+
+MEMORY = """
+import resource
+import numpy as np
+from fastimg.models import Conv2d, Network
+
+def conv(inputs, outputs):
+    return Conv2d(np.full((outputs, inputs, 3, 3), 0.01), padding=1, activation="relu")
+
+network = Network([conv(1, 32), conv(32, 32), conv(32, 1)])
+x = np.ones((1, 1200, 1600), np.float32)
+out = np.zeros_like(x)
+network(x[:, :64, :64], threads=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+network(x, out=out, threads=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in KB, as Linux tells it")
+def test_memory():
+    """Intermediate images, 240 MB each here, are never there as a whole."""
+    grown = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
+    assert int(grown) < 2 * 8 * 1024 + 4096
