@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import metrics, transform
 from .models import SuperResolution
-from .training.data import find_images, make_pair, read_luma
+from .training.data import find_images, read_luma, small_pair
 
 __all__ = ["BICUBIC", "Evaluation", "Score", "as_json", "as_table", "bicubic", "contact_sheet", "evaluate"]
 
@@ -94,7 +94,7 @@ def evaluate(methods: Mapping[str, SuperResolution | Method], data: str | Path, 
 
 
 def _evaluate_image(methods: Mapping[str, SuperResolution | Method], path: Path, scale: int) -> Evaluation:
-    pair = make_pair(read_luma(path), scale)
+    pair = small_pair(read_luma(path), scale)
     inside = tuple(slice(scale, n - scale) for n in pair.high.shape)
     if min(n - 2 * scale for n in pair.high.shape) < 11:
         raise ValueError(f"{str(path)!r} is too small to be measured at scale {scale}: {pair.high.shape}")
