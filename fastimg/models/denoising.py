@@ -13,6 +13,7 @@ from .. import _checks, arrays
 from . import weights_files
 from .layers import Conv2d, Layer, Network
 from .planes import store, unit
+from .weights_files import LayerTensors, Weights
 
 
 class DnCNN:
@@ -87,7 +88,7 @@ class DnCNN:
         """
         weights = weights_files.read(path)
         try:
-            return cls(weights.layers or _layers(weights.tensors))
+            return cls(weights.layers or _layers(_in_order(weights)))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -163,7 +164,18 @@ def _named(layers: Iterable[Layer]) -> list[Layer]:
     ]
 
 
-def _layers(tensors: Iterable[weights_files.LayerTensors]) -> list[Conv2d]:
+def _in_order(weights: Weights) -> Iterable[LayerTensors]:
+    """The layers' tensors in the order in which they run; by their names, if these are ours."""
+    if not weights.named:
+        return weights.tensors
+    tensors = {layer.name: layer for layer in weights.tensors}
+    names = [f"convolution.{number}" for number in range(len(tensors))]
+    if tensors.keys() != set(names):
+        raise ValueError(f"expected tensors of {names[0]} to {names[-1]}, found {', '.join(tensors)}")
+    return [tensors[name] for name in names]
+
+
+def _layers(tensors: Iterable[LayerTensors]) -> list[Conv2d]:
     """ReLU after each but the last, zeros around the image."""
     layers: list[Conv2d] = []
     for tensor in tensors:

@@ -53,7 +53,7 @@ def read_luma(path: Path) -> Plane:
 
 
 def read_grey(path: Path) -> Plane:
-    """The grey image, from 0 to 255, that the denoising literature trains and measures on: `rgb2gray` of a colour one."""
+    """The grey image, from 0 to 255, that the denoising literature measures on; `rgb2gray` of one in colour."""
     return _read_plane(path, lambda rgb: rgb2gray(rgb, preserve_range=True))
 
 
@@ -78,10 +78,10 @@ def small_pair(plane: Plane, scale: int, enlarged: bool = False) -> Pair:
     return Pair(resize(low, high.shape, mode="symmetric") if enlarged else low, high)
 
 
-def noisy_pair(plane: Plane, sigma: float, seed: int | tuple[int, ...] = 0) -> Pair:
+def noisy_pair(plane: Plane, sigma: float, seed: int = 0) -> Pair:
     """Add Gaussian noise of standard deviation `sigma`, on the scale 0 to 255; neither clipped nor quantised."""
-    noise = np.random.default_rng(seed).standard_normal(plane.shape, np.float32)
-    return Pair((plane + np.float32(sigma) * noise) / np.float32(255), plane)
+    noise = np.random.default_rng(seed).standard_normal(plane.shape, dtype=np.float32)
+    return Pair((plane.astype(np.float32) + np.float32(sigma) * noise) / np.float32(255), plane)
 
 
 def make_pairs(
@@ -128,5 +128,5 @@ class Patches:
                 target[one, 0] = cut
         if self.noise:
             sigma = random.uniform(0, self.noise / 255, (self.batch, 1, 1, 1)).astype(np.float32)
-            low += sigma * random.standard_normal(low.shape, np.float32)
+            low += sigma * random.standard_normal(low.shape, dtype=np.float32)
         return low, high / np.float32(255)

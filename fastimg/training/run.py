@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from tqdm import tqdm
 
 from .. import _files
-from .data import SHRINKS, Pair, Plane, find_images, make_pairs, noisy_pair, read_grey, read_luma, small_pair
+from .data import SHRINKS, Pair, find_images, make_pairs, noisy_pair, read_grey, read_luma, small_pair
 from .settings import Settings
 from .trainer import Trainer
 
