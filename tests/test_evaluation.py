@@ -106,4 +106,4 @@ def test_wrong_use(photographs, tmp_path, capsys):
     assert "no weights of SRCNN for scale 2 come with fastimg" in capsys.readouterr().err
     pyvips.Image.new_from_array(np.zeros((14, 40), np.uint8)).write_to_file(str(photographs / "c.png"))
     assert main([*words, str(photographs)]) == 1
-    assert "is too small to be measured at scale 2" in capsys.readouterr().err
+    assert "is too small to be measured, border of 2 left out: (14, 40)" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib import resources
 from typing import Any, Self
 
 import numpy as np
@@ -67,14 +68,31 @@ class DnCNN:
             raise ValueError(f"layers must keep the size of the image, but lead from (64, 65) to {size}")
 
     @classmethod
+    def from_pretrained(cls) -> Self:
+        """The model with the weights that come with fastimg.
+
+        Raises
+        ------
+        ValueError
+            If no weights of this model come with fastimg.
+        """
+        weights = resources.files(__package__) / "weights" / f"{cls.__name__.lower()}.safetensors"
+        if not weights.is_file():
+            name = cls.__name__
+            raise ValueError(f"no weights of {name} come with fastimg; {name}.from_file(path) loads your own")
+        with resources.as_file(weights) as path:
+            return cls.from_file(path)
+
+    @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
         """The model with weights from a file.
 
         Parameters
         ----------
         path : path
-            safetensors as `save` writes them, or a PyTorch state dict of 3×3 convolutions with biases (batch
-            normalisation folded in), as the authors' and re-implementations' are. Nothing from the file is executed.
+            safetensors as `save` and `fastimg train` write them, or a PyTorch state dict of 3×3 convolutions with
+            biases (batch normalisation folded in), as the authors' and re-implementations' are. Nothing from the file
+            is executed.
 
         Raises
         ------
@@ -105,7 +123,7 @@ class DnCNN:
         weights_files.write(path, self.network.layers, {**(metadata or {}), "model": type(self).__name__})
 
     def __repr__(self) -> str:
-        return f"DnCNN({len(self.network.layers)} layers, {self.network.in_channels} channels)"
+        return f"{type(self).__name__}({len(self.network.layers)} layers, {self.network.in_channels} channels)"
 
     def __call__(self, image: Any, *, out: Any = None, threads: int | None = None, precision: str = "float32") -> Any:
         """Denoise an image.
@@ -155,6 +173,28 @@ class DnCNN:
             batch -= noise
             store(batch.reshape(planes.shape).transpose(1, 2, 0), np.atleast_3d(result.data))
         return result.give_back()
+
+
+class DnCNN_s(DnCNN):
+    """DnCNN of 9 layers of 48 channels: the small one, 146,016 weights.
+
+    The weights that come with fastimg remove Gaussian noise of any standard deviation up to 55 (of 255), which nobody
+    needs to tell. The parameters, attributes and methods are those of `DnCNN`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import models
+    >>> model = models.DnCNN_s.from_pretrained()
+    >>> model(np.zeros((40, 60, 3), np.uint8)).shape
+    (40, 60, 3)
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        super().__init__(layers)
+        channels = [layer.out_channels for layer in self.network.layers]
+        if channels != [48] * 8 + [1]:
+            raise ValueError(f"layers must be eight to 48 channels and one to 1 channel, got layers to {channels}")
 
 
 def _named(layers: Iterable[Layer]) -> list[Layer]:

@@ -80,8 +80,11 @@ def small_pair(plane: Plane, scale: int, enlarged: bool = False) -> Pair:
 
 def noisy_pair(plane: Plane, sigma: float, seed: int = 0) -> Pair:
     """Add Gaussian noise of standard deviation `sigma`, on the scale 0 to 255; neither clipped nor quantised."""
-    noise = np.random.default_rng(seed).standard_normal(plane.shape, dtype=np.float32)
-    return Pair((plane.astype(np.float32) + np.float32(sigma) * noise) / np.float32(255), plane)
+    low = np.random.default_rng(seed).standard_normal(plane.shape, dtype=np.float32)
+    low *= sigma
+    low += plane
+    low /= 255
+    return Pair(low, plane)
 
 
 def make_pairs(
