@@ -13,7 +13,7 @@ pytest.importorskip("tqdm")
 
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
-from fastimg import models  # noqa: E402
+from fastimg import image_files, models  # noqa: E402
 from fastimg.cli import main  # noqa: E402
 from fastimg.cli import train as train_command  # noqa: E402
 from fastimg.training import Settings, run, train  # noqa: E402
@@ -271,13 +271,20 @@ def test_luma_is_matlabs(tmp_path):
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     write_image(tmp_path / "colours.png", colours)
     np.testing.assert_array_equal(read_luma(tmp_path / "colours.png"), [[16, 235, 81, 145, 41]])
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    write_image(tmp_path / "grey.png", grey)
-    write_image(tmp_path / "three.png", np.dstack([grey] * 3))
-    for read in (read_luma, read_grey):
-        np.testing.assert_array_equal(read(tmp_path / "grey.png"), grey)
-        np.testing.assert_array_equal(read(tmp_path / "three.png"), grey)
     np.testing.assert_array_equal(read_grey(tmp_path / "colours.png"), [[0, 255, 54, 182, 18]])
+
+
+def test_what_is_grey(tmp_path):
+    """What the file says; a WebP file, which cannot say it, by its values."""
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    three = np.dstack([grey] * 3)
+    write_image(tmp_path / "grey.png", grey)
+    write_image(tmp_path / "three.png", three)
+    image_files.write_image(tmp_path / "three.webp", three)
+    for name in ("grey.png", "three.png", "three.webp"):
+        np.testing.assert_array_equal(read_grey(tmp_path / name), grey)
+        luma = np.rint(16 + grey * (219 / 255)) if name == "three.png" else grey
+        np.testing.assert_array_equal(read_luma(tmp_path / name), luma)
 
 
 def test_pair_is_cropped_to_a_multiple_of_the_scale():

@@ -47,27 +47,29 @@ def read_luma(path: Path) -> Plane:
     """The luma plane that the super-resolution literature trains and measures on.
 
     Studio-range BT.601 (16 to 235) of a colour image, rounded to uint8 as MATLAB's `rgb2ycbcr` does; the
-    values themselves of a grey image, also of one stored as three equal channels.
+    values themselves of a grey image.
     """
-    return _read_plane(path, lambda rgb: rgb2ycbcr(rgb, preserve_range=True)[..., 0])
+    pixels = _read_pixels(path)
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(rgb2ycbcr(pixels, preserve_range=True)[..., 0])
 
 
 def read_grey(path: Path) -> Plane:
     """The grey image, from 0 to 255, that the denoising literature measures on; `rgb2gray` of one in colour."""
-    return _read_plane(path, lambda rgb: rgb2gray(rgb, preserve_range=True))
+    pixels = _read_pixels(path)
+    if pixels.ndim == 3:
+        pixels = rgb2gray(pixels, preserve_range=True)
+    return pixels
 
 
-def _read_plane(path: Path, of_rgb: Callable[[Plane], Plane]) -> Plane:
+def _read_pixels(path: Path) -> Plane:
+    """(H, W) of a grey image, (H, W, 3) of one in colour; a WebP file is grey if its three channels are equal."""
     pixels = read_image(path)[0]
     if pixels.dtype != np.uint8:
         raise ValueError(f"{str(path)!r}: images must have 8 bits per channel, got {pixels.dtype}")
     pixels = np.atleast_3d(pixels)
-    if pixels.shape[2] < 3:
+    if pixels.shape[2] < 3 or (path.suffix.lower() == ".webp" and (pixels[..., 1:3] == pixels[..., :1]).all()):
         return np.ascontiguousarray(pixels[..., 0])
-    rgb = pixels[..., :3]
-    if (rgb == rgb[..., :1]).all():
-        return np.ascontiguousarray(rgb[..., 0])
-    return np.ascontiguousarray(of_rgb(rgb))
+    return np.ascontiguousarray(pixels[..., :3])
 
 
 def small_pair(plane: Plane, scale: int, enlarged: bool = False) -> Pair:
