@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import metrics, restoration, transform
+from . import _checks, metrics, restoration, transform
 from .models import DnCNN, SuperResolution
 from .training.data import Pair, Plane, find_images, noisy_pair, read_grey, read_luma, small_pair
 
@@ -100,7 +100,7 @@ def evaluate(methods: Mapping[str, SuperResolution | Method], data: str | Path, 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such folder, or no image in it that is larger than the pixels left out and the window of SSIM.
+        If there is no such folder, or an image in it is smaller than the pixels left out and the window of SSIM.
 
     Notes
     -----
@@ -139,7 +139,7 @@ def evaluate_denoising(methods: Mapping[str, DnCNN | Method], data: str | Path, 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such folder, or no image in it that is larger than the window of SSIM.
+        If there is no such folder, or an image in it is smaller than the window of SSIM, or `sigma` is not above 0.
 
     Notes
     -----
@@ -152,6 +152,7 @@ def evaluate_denoising(methods: Mapping[str, DnCNN | Method], data: str | Path, 
     >>> methods = {"noisy": evaluation.unchanged, "DnCNN-s": models.DnCNN_s.from_pretrained()}
     >>> evaluations = evaluation.evaluate_denoising(methods, "Set12", sigma=25)  # doctest: +SKIP
     """
+    _checks.real(sigma, "sigma", above=0)
     return [
         _evaluation(methods, path, noisy_pair(read_grey(path), sigma, seed), border=0)
         for seed, path in enumerate(find_images([data]))

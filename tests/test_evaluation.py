@@ -67,6 +67,11 @@ def test_denoising_protocol_step_by_step(photographs):
     assert result[1].truth.shape == truth.shape
 
 
+def test_sigma_must_be_positive(photographs):
+    with pytest.raises(ValueError, match="sigma must be above 0, got 0"):
+        evaluation.evaluate_denoising({"noisy": evaluation.unchanged}, photographs, 0)
+
+
 def test_non_local_means_is_the_best(photographs):
     best = evaluation.non_local_means(photographs, 30)
     level = 30 / 255
