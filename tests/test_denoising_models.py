@@ -103,6 +103,24 @@ def test_small_one_has_nine_layers(tmp_path):
         models.DnCNN_s.from_file(tmp_path / "weights")
 
 
+def test_file_without_tensors(tmp_path):
+    save_file({}, tmp_path / "weights")
+    with pytest.raises(ValueError, match="weights: layers must hold at least one layer"):
+        models.DnCNN.from_file(tmp_path / "weights")
+
+
+def test_slopes_make_it_leaky(tmp_path, rng):
+    shapes = {"0.weight": (3, 1, 3, 3), "0.bias": (3,), "0.slope": (3,), "1.weight": (1, 3, 3, 3), "1.bias": (1,)}
+    tensors = {f"convolution.{name}": rng.random(shape, np.float32) - 0.5 for name, shape in shapes.items()}
+    save_file(tensors, tmp_path / "weights")
+    first, last = models.DnCNN.from_file(tmp_path / "weights").network.layers
+    assert (first.activation, last.activation) == ("prelu", None)
+    np.testing.assert_array_equal(first.slope, tensors["convolution.0.slope"])
+    save_file(tensors | {"convolution.1.slope": np.ones(1, np.float32)}, tmp_path / "weights")
+    with pytest.raises(ValueError, match=r"'convolution.1' has a PReLU slope, which the last layer must not have"):
+        models.DnCNN.from_file(tmp_path / "weights")
+
+
 def test_names_of_the_layers(tmp_path):
     tensors = {f"convolution.{n}.weight": np.zeros((1, 1, 3, 3), np.float32) for n in (0, 2)}
     save_file(tensors, tmp_path / "weights")

@@ -21,7 +21,7 @@ class DnCNN:
     """A plain chain of 3×3 convolutions that tells the noise in an image, which is then subtracted.
 
     The paper's has 17 layers of 64 channels (20 for unknown noise and for colour), ReLU between them; any number of
-    layers and channels will do. Layers are named convolution.0, convolution.1, ...
+    layers and channels and any activation will do. Layers are named convolution.0, convolution.1, ...
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def _in_order(weights: Weights) -> Sequence[LayerTensors]:
 
 
 def _layers(tensors: Sequence[LayerTensors], dilations: Sequence[int]) -> list[Conv2d]:
-    """ReLU after each but the last, zeros around the image."""
+    """ReLU after each but the last, leaky where there are slopes, zeros around the image."""
     dilations = dilations or [1] * len(tensors)
     if len(tensors) != len(dilations):
         raise ValueError(f"expected {len(dilations)} layers, found {len(tensors)}")
@@ -233,7 +233,19 @@ def _layers(tensors: Sequence[LayerTensors], dilations: Sequence[int]) -> list[C
     for tensor, dilation in zip(tensors, dilations, strict=True):
         if tensor.weight.shape[2:] != (3, 3):
             raise ValueError(f"weight of {tensor.name!r}: expected 3×3 kernels, found shape {tensor.weight.shape}")
-        if tensor.slope is not None:
-            raise ValueError(f"{tensor.name!r} has a PReLU slope, which DnCNN has not")
-        layers.append(Conv2d(tensor.weight, tensor.bias, padding=dilation, dilation=dilation, activation="relu"))
-    return [*layers[:-1], *(replace(last, activation=None) for last in layers[-1:])]
+        activation = "relu" if tensor.slope is None else "prelu"
+        layers.append(
+            Conv2d(
+                tensor.weight,
+                tensor.bias,
+                padding=dilation,
+                dilation=dilation,
+                activation=activation,
+                slope=tensor.slope,
+            )
+        )
+    if not layers:
+        return layers
+    if layers[-1].slope is not None:
+        raise ValueError(f"{tensors[-1].name!r} has a PReLU slope, which the last layer must not have")
+    return [*layers[:-1], replace(layers[-1], activation=None)]

@@ -24,14 +24,15 @@ from .settings import Settings
 Array = NDArray[np.float32]
 
 _CENTRE = 0.5
+LEAK = 0.1  # slope of "leaky_relu"; with none at all half the channels of a DnCNN die early and stay dead
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution.
 
-    `activation` is "prelu" (a slope per channel, trained), "relu" or None. `padding_mode`, "replicate" or "zeros", is
-    what stands outside the image.
+    `activation` is "prelu" (a slope per channel, trained), "leaky_relu" (of slope `LEAK`), "relu" or None.
+    `padding_mode`, "replicate" or "zeros", is what stands outside the image; only with "zeros" may `dilation` exceed 1.
     """
 
     key: str
@@ -77,7 +78,7 @@ def srcnn(middle: int = 5) -> list[Layer]:
 
 
 def dncnn(channels: int = 64, dilations: Sequence[int] = (1,) * 17) -> list[Layer]:
-    """Layers of DnCNN [1]_ on one channel, without batch normalisation, and dilated as IRCNN's [2]_ are.
+    """Layers of DnCNN [1]_ on one channel, dilated as IRCNN's [2]_ are; leaky instead of batch normalised.
 
     References
     ----------
@@ -93,7 +94,7 @@ def dncnn(channels: int = 64, dilations: Sequence[int] = (1,) * 17) -> list[Laye
             inputs=channels if index else 1,
             outputs=channels if index < last else 1,
             kernel=3,
-            activation="relu" if index < last else None,
+            activation="leaky_relu" if index < last else None,
             padding_mode="zeros",
             dilation=dilation,
         )
@@ -124,7 +125,7 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         self.activation = layer.activation
-        slope = 0.25 if layer.activation == "prelu" else 0.0
+        slope = {"prelu": 0.25, "leaky_relu": LEAK}.get(layer.activation or "", 0.0)
         nn.init.kaiming_normal_(self.weight, a=slope)
         if layer.activation is None:
             nn.init.normal_(self.weight, std=0.001)
@@ -138,6 +139,8 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
             y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
         if self.slope is not None:
             return functional.prelu(y, self.slope)
+        if self.activation == "leaky_relu":
+            return functional.leaky_relu(y, LEAK)
         return functional.relu(y) if self.activation == "relu" else y
 
 
@@ -153,7 +156,7 @@ class _Deconvolution(nn.Module):  # type: ignore[misc]
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         stride, kernel, padding = layer.stride, layer.kernel, DECONVOLUTION[layer.stride][1]
-        self.stride = stride
+        self.stride, self.activation = stride, layer.activation
         self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         nn.init.normal_(self.weight, std=0.001)
@@ -208,7 +211,8 @@ class Network(nn.Module):  # type: ignore[misc]
         offset = self.centre * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
         tensors[f"{first}.bias"] = (tensors[f"{first}.bias"] - offset).astype(np.float32)
         tensors[f"{last}.bias"] = (tensors[f"{last}.bias"] + np.float32(self.centre)).astype(np.float32)
-        return tensors
+        leaky = [key for key, layer in zip(self.keys, self.layers, strict=True) if layer.activation == "leaky_relu"]
+        return tensors | {f"{key}.slope": np.full_like(tensors[f"{key}.bias"], LEAK) for key in leaky}
 
     def load(self, tensors: Mapping[str, Array]) -> int:
         """Take over every exported tensor whose key and shape fit; returns how many did."""
