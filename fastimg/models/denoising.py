@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -55,8 +55,6 @@ class DnCNN:
     >>> nothing(np.array([[10, 20]], np.uint8))
     array([[10, 20]], dtype=uint8)
     """
-
-    dilations: ClassVar[Sequence[int]] = ()  # of the layers; none: 1 for all
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self.network = Network(_named(layers))
@@ -108,7 +106,7 @@ class DnCNN:
         """
         weights = weights_files.read(path)
         try:
-            return cls(weights.layers or _layers(_in_order(weights), cls.dilations))
+            return cls(weights.layers or _layers(_in_order(weights)))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -178,15 +176,10 @@ class DnCNN:
 
 
 class DnCNN_s(DnCNN):
-    """DnCNN of 9 layers of 48 channels, dilated as IRCNN's are: the small one, 146,016 weights.
+    """DnCNN of 9 layers of 48 channels: the small one, 146,016 weights.
 
     The weights that come with fastimg remove Gaussian noise of any standard deviation up to 55 (of 255), which nobody
-    needs to tell. The parameters, attributes and methods are those of `DnCNN`; dilated layers have no precision
-    "float16". A pixel's result depends on 37 × 37.
-
-    References
-    ----------
-    K. Zhang, W. Zuo, S. Gu and L. Zhang, "Learning Deep CNN Denoiser Prior for Image Restoration", CVPR 2017.
+    needs to tell. The parameters, attributes and methods are those of `DnCNN`.
 
     Examples
     --------
@@ -196,8 +189,6 @@ class DnCNN_s(DnCNN):
     >>> model(np.zeros((40, 60, 3), np.uint8)).shape
     (40, 60, 3)
     """
-
-    dilations = (1, 1, 2, 3, 4, 3, 2, 1, 1)
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__(layers)
@@ -213,7 +204,7 @@ def _named(layers: Iterable[Layer]) -> list[Layer]:
     ]
 
 
-def _in_order(weights: Weights) -> Sequence[LayerTensors]:
+def _in_order(weights: Weights) -> Iterable[LayerTensors]:
     """The layers' tensors in the order in which they run; by their names, if these are ours."""
     if not weights.named:
         return weights.tensors
@@ -224,28 +215,18 @@ def _in_order(weights: Weights) -> Sequence[LayerTensors]:
     return [tensors[name] for name in names]
 
 
-def _layers(tensors: Sequence[LayerTensors], dilations: Sequence[int]) -> list[Conv2d]:
+def _layers(tensors: Iterable[LayerTensors]) -> list[Conv2d]:
     """ReLU after each but the last, leaky where there are slopes, zeros around the image."""
-    dilations = dilations or [1] * len(tensors)
-    if len(tensors) != len(dilations):
-        raise ValueError(f"expected {len(dilations)} layers, found {len(tensors)}")
     layers: list[Conv2d] = []
-    for tensor, dilation in zip(tensors, dilations, strict=True):
+    for tensor in tensors:
         if tensor.weight.shape[2:] != (3, 3):
             raise ValueError(f"weight of {tensor.name!r}: expected 3×3 kernels, found shape {tensor.weight.shape}")
         activation = "relu" if tensor.slope is None else "prelu"
         layers.append(
-            Conv2d(
-                tensor.weight,
-                tensor.bias,
-                padding=dilation,
-                dilation=dilation,
-                activation=activation,
-                slope=tensor.slope,
-            )
+            Conv2d(tensor.weight, tensor.bias, padding=1, activation=activation, slope=tensor.slope, name=tensor.name)
         )
     if not layers:
         return layers
     if layers[-1].slope is not None:
-        raise ValueError(f"{tensors[-1].name!r} has a PReLU slope, which the last layer must not have")
+        raise ValueError(f"{layers[-1].name!r} has a PReLU slope, which the last layer must not have")
     return [*layers[:-1], replace(layers[-1], activation=None)]

@@ -8,7 +8,7 @@ commutes with adding a constant). Those that denoise pad with zeros, tell the no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..models.denoising import DnCNN_s
 from ..models.super_resolution import DECONVOLUTION
 from .settings import Settings
 
@@ -32,7 +31,7 @@ class Layer:
     """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution.
 
     `activation` is "prelu" (a slope per channel, trained), "leaky_relu" (of slope `LEAK`), "relu" or None.
-    `padding_mode`, "replicate" or "zeros", is what stands outside the image; only with "zeros" may `dilation` exceed 1.
+    `padding_mode`, "replicate" or "zeros", is what stands outside the image.
     """
 
     key: str
@@ -42,7 +41,6 @@ class Layer:
     stride: int = 1
     activation: str | None = "prelu"
     padding_mode: str = "replicate"
-    dilation: int = 1
 
 
 def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) -> list[Layer]:
@@ -77,28 +75,19 @@ def srcnn(middle: int = 5) -> list[Layer]:
     ]
 
 
-def dncnn(channels: int = 64, dilations: Sequence[int] = (1,) * 17) -> list[Layer]:
-    """Layers of DnCNN [1]_ on one channel, dilated as IRCNN's [2]_ are; leaky instead of batch normalised.
+def dncnn(channels: int = 64, depth: int = 17) -> list[Layer]:
+    """Layers of DnCNN [1]_ on one channel, leaky instead of batch normalised.
 
     References
     ----------
     .. [1] K. Zhang, W. Zuo, Y. Chen, D. Meng, L. Zhang, "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN
            for Image Denoising", IEEE Transactions on Image Processing, 2017, arXiv:1608.03981.
-    .. [2] K. Zhang, W. Zuo, S. Gu, L. Zhang, "Learning Deep CNN Denoiser Prior for Image Restoration", CVPR 2017,
-           arXiv:1704.03264.
     """
-    last = len(dilations) - 1
+    widths = [1, *[channels] * (depth - 1), 1]
+    activations = [*["leaky_relu"] * (depth - 1), None]
     return [
-        Layer(
-            f"convolution.{index}",
-            inputs=channels if index else 1,
-            outputs=channels if index < last else 1,
-            kernel=3,
-            activation="leaky_relu" if index < last else None,
-            padding_mode="zeros",
-            dilation=dilation,
-        )
-        for index, dilation in enumerate(dilations)
+        Layer(f"convolution.{index}", inputs, outputs, 3, activation=activation, padding_mode="zeros")
+        for index, (inputs, outputs, activation) in enumerate(zip(widths, widths[1:], activations, strict=False))
     ]
 
 
@@ -111,7 +100,7 @@ def build(settings: Settings) -> Network:
         return Network(fsrcnn(scale, features=32, shrunk=5, mappings=1))
     if model == "srcnn":
         return Network(srcnn())
-    return Network(dncnn() if model == "dncnn" else dncnn(48, DnCNN_s.dilations), residual=True)
+    return Network(dncnn() if model == "dncnn" else dncnn(channels=48, depth=9), residual=True)
 
 
 def _pad(x: Tensor, border: int) -> Tensor:
@@ -121,7 +110,7 @@ def _pad(x: Tensor, border: int) -> Tensor:
 class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-checked here
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.border, self.padding_mode, self.dilation = layer.kernel // 2, layer.padding_mode, layer.dilation
+        self.border, self.padding_mode = layer.kernel // 2, layer.padding_mode
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         self.activation = layer.activation
@@ -133,8 +122,7 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
 
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode == "zeros":
-            border = self.border * self.dilation
-            y = functional.conv2d(x, self.weight, self.bias, padding=border, dilation=self.dilation)
+            y = functional.conv2d(x, self.weight, self.bias, padding=self.border)
         else:
             y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
         if self.slope is not None:
