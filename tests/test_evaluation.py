@@ -139,6 +139,19 @@ def test_figures_of_super_resolution(papers_sets, name, data, scale):
     assert mean[name].ssim == pytest.approx(ssim, abs=0.0001)
 
 
+DENOISED = {15: (31.99, 0.8863), 25: (29.71, 0.8399), 50: (26.49, 0.7507)}  # likewise, of DnCNN_s on Set12
+
+
+@pytest.mark.parametrize("sigma", DENOISED)
+def test_figures_of_denoising(data_folder, sigma):
+    model = models.DnCNN_s.from_pretrained()
+    evaluations = evaluation.evaluate_denoising({"DnCNN_s": model}, data_folder / "denoise" / "Set12", sigma)
+    score = evaluation.means(evaluations)["DnCNN_s"]
+    psnr, ssim = DENOISED[sigma]
+    assert score.psnr == pytest.approx(psnr, abs=0.006)
+    assert score.ssim == pytest.approx(ssim, abs=0.0001)
+
+
 # ---- the command
 
 
