@@ -1,9 +1,14 @@
-"""The quality of super-resolution models, under the protocol of their papers.
+"""The quality of models of super-resolution and of denoising, under the protocols of their papers.
 
-For each image: the luma plane that the literature measures on (studio-range BT.601, 8 bits), cut to a multiple of the
-scale, made smaller by MATLAB's antialiased bicubic without rounding, enlarged, rounded to 8 bits; as many pixels as the
-scale are left out on each side; PSNR, and SSIM in windows of 11 × 11 (Gaussian, sigma 1.5) that lie inside. The figures
-of a set are the means of its images'.
+Super-resolution, for each image: the luma plane that the literature measures on (studio-range BT.601, 8 bits), cut to a
+multiple of the scale, made smaller by MATLAB's antialiased bicubic without rounding, enlarged, rounded to 8 bits; as
+many pixels as the scale are left out on each side.
+
+Denoising: the grey image, with Gaussian noise of known standard deviation that is neither clipped nor rounded and the
+same in every run; the result rounded to 8 bits.
+
+PSNR, and SSIM in windows of 11 × 11 (Gaussian, sigma 1.5) that lie inside. The figures of a set are the means of its
+images'.
 """
 
 from __future__ import annotations
@@ -11,23 +16,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import metrics, transform
-from .models import SuperResolution
-from .training.data import find_images, make_pair, read_luma
+from . import _checks, metrics, restoration, transform
+from .models import DnCNN, SuperResolution
+from .training.data import Pair, Plane, find_images, noisy_pair, read_grey, read_luma, small_pair
 
-__all__ = ["BICUBIC", "Evaluation", "Score", "as_json", "as_table", "bicubic", "contact_sheet", "evaluate"]
+__all__ = [
+    "DENOISING",
+    "SUPER_RESOLUTION",
+    "Evaluation",
+    "Score",
+    "as_json",
+    "as_table",
+    "bicubic",
+    "contact_sheet",
+    "evaluate",
+    "evaluate_denoising",
+    "means",
+    "non_local_means",
+    "unchanged",
+]
 
-BICUBIC = "bicubic"
+SUPER_RESOLUTION = "studio-range Y, MATLAB bicubic, shaved by the scale, 8 bits"
+DENOISING = "grey, Gaussian noise neither clipped nor rounded, seeded by the image's number, results of 8 bits"
 
-Plane = NDArray[np.uint8]
 Method = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Enlarges a luma plane in [0, 1]."""
+"""Enlarges or denoises a plane, black to white as [0, 1]."""
+
+# Of non-local means, by `fast_mode`, in units of sigma: no set of photographs has its best outside.
+_STRENGTHS = {True: (0.4, 0.5, 0.6, 0.7, 0.8), False: (0.7, 0.8, 0.9, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,7 @@ def evaluate(methods: Mapping[str, SuperResolution | Method], data: str | Path, 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such folder, or no image in it that is larger than the pixels left out and the window of SSIM.
+        If there is no such folder, or an image in it is smaller than the pixels left out and the window of SSIM.
 
     Notes
     -----
@@ -90,15 +113,75 @@ def evaluate(methods: Mapping[str, SuperResolution | Method], data: str | Path, 
     >>> methods = {"bicubic": evaluation.bicubic(2), "FSRCNN": models.FSRCNN.from_pretrained(2)}
     >>> evaluations = evaluation.evaluate(methods, "Set5", scale=2)  # doctest: +SKIP
     """
-    return [_evaluate_image(methods, path, scale) for path in find_images([data])]
+    return [
+        _evaluation(methods, path, small_pair(read_luma(path), scale), border=scale) for path in find_images([data])
+    ]
 
 
-def _evaluate_image(methods: Mapping[str, SuperResolution | Method], path: Path, scale: int) -> Evaluation:
-    pair = make_pair(read_luma(path), scale)
-    inside = tuple(slice(scale, n - scale) for n in pair.high.shape)
-    if min(n - 2 * scale for n in pair.high.shape) < 11:
-        raise ValueError(f"{str(path)!r} is too small to be measured at scale {scale}: {pair.high.shape}")
+def evaluate_denoising(methods: Mapping[str, DnCNN | Method], data: str | Path, sigma: float) -> list[Evaluation]:
+    """Measure methods of denoising on a folder of images.
+
+    Parameters
+    ----------
+    methods : mapping of str to DnCNN or callable
+        By name; a callable takes a grey plane, (H, W) float32 with black to white as [0, 1] and noise beyond, and
+        gives one of the same shape.
+    data : path
+        A folder of 8-bit images.
+    sigma : float
+        Standard deviation of the noise, on the scale 0 to 255.
+
+    Returns
+    -------
+    list of Evaluation
+        One for each image, in the order of the file names.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such folder, or an image in it is smaller than the window of SSIM, or `sigma` is not above 0.
+
+    Notes
+    -----
+    The protocol is that of K. Zhang, W. Zuo, Y. Chen, D. Meng, L. Zhang, "Beyond a Gaussian Denoiser: Residual Learning
+    of Deep CNN for Image Denoising", IEEE Transactions on Image Processing, 2017.
+
+    Examples
+    --------
+    >>> from fastimg import evaluation, models
+    >>> methods = {"noisy": evaluation.unchanged, "DnCNN-s": models.DnCNN_s.from_pretrained()}
+    >>> evaluations = evaluation.evaluate_denoising(methods, "Set12", sigma=25)  # doctest: +SKIP
+    """
+    _checks.real(sigma, "sigma", above=0)
+    return [
+        _evaluation(methods, path, noisy_pair(read_grey(path), sigma, seed), border=0)
+        for seed, path in enumerate(find_images([data]))
+    ]
+
+
+def unchanged(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The noisy image itself as a method."""
+    return noisy
+
+
+def non_local_means(data: str | Path, sigma: float) -> Method:
+    """Non-local means that know `sigma`, with the `h` and `fast_mode` that are best for a folder, as a method."""
+    level = sigma / 255
+    methods: list[Method] = [
+        partial(restoration.denoise_nl_means, h=strength * level, sigma=level, fast_mode=fast)
+        for fast, strengths in _STRENGTHS.items()
+        for strength in strengths
+    ]
+    scores = means(evaluate_denoising({str(number): method for number, method in enumerate(methods)}, data, sigma))
+    return methods[max(range(len(methods)), key=lambda number: scores[str(number)].psnr)]
+
+
+def _evaluation(methods: Mapping[str, Callable[..., Any]], path: Path, pair: Pair, border: int) -> Evaluation:
+    """The scores of the methods on a pair, `border` pixels left out on each side."""
+    inside = tuple(slice(border, n - border) for n in pair.high.shape)
     truth = pair.high[inside]
+    if min(n - 2 * border for n in pair.high.shape) < 11:
+        raise ValueError(f"{str(path)!r} is too small to be measured, border of {border} left out: {pair.high.shape}")
     results = {name: _rounded(method(pair.low))[inside] for name, method in methods.items()}
     return Evaluation(path.name, {name: _score(truth, result) for name, result in results.items()}, truth, results)
 
@@ -138,11 +221,10 @@ def as_table(evaluations: Sequence[Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def as_json(evaluations: Sequence[Evaluation], scale: int) -> str:
-    """The same as data."""
+def as_json(evaluations: Sequence[Evaluation], notes: Mapping[str, Any]) -> str:
+    """The same as data, after `notes` on what was measured."""
     content: dict[str, Any] = {
-        "scale": scale,
-        "protocol": "studio-range Y, MATLAB bicubic, shaved by the scale, 8 bits",
+        **notes,
         "images": {e.image: {name: asdict(score) for name, score in e.scores.items()} for e in evaluations},
         "mean": {name: asdict(score) for name, score in means(evaluations).items()},
     }

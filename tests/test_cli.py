@@ -121,14 +121,29 @@ def test_denoise_defaults(
     assert (seen["patch_size"], seen["patch_distance"]) == (7, 10)
 
 
+@pytest.mark.parametrize("options", [(), ("--model", "dncnn-s")])
 @pytest.mark.parametrize("shape", [(24, 20, 2), (24, 20, 4)])
-def test_denoise_keeps_alpha(tmp_path: Path, run: Run, shape: tuple[int, ...]) -> None:
+def test_denoise_keeps_alpha(tmp_path: Path, run: Run, shape: tuple[int, ...], options: tuple[str, ...]) -> None:
     image = picture(shape)
     write_image(tmp_path / "in.png", image)
-    assert run("denoise", tmp_path / "in.png", tmp_path / "out.png") == (0, "")
+    assert run("denoise", *options, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     back, _ = read_image(tmp_path / "out.png")
     np.testing.assert_array_equal(back[:, :, -1], image[:, :, -1])
     assert (back[:, :, :-1] != image[:, :, :-1]).any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shape", [(24, 20), (24, 20, 3)])
+def test_denoise_by_a_network(tmp_path: Path, run: Run, shape: tuple[int, ...], dtype: str) -> None:
+    image = picture(shape, dtype)
+    write_image(tmp_path / "in.tif", image)
+    assert run("denoise", "--model", "dncnn-s", tmp_path / "in.tif", tmp_path / "out.tif") == (0, "")
+    network = models.DnCNN_s.from_pretrained()
+    np.testing.assert_array_equal(read_image(tmp_path / "out.tif")[0], network(image))
+    network.save(tmp_path / "own.safetensors")
+    options = ("--model", "dncnn-s", "--weights", tmp_path / "own.safetensors")
+    assert run("denoise", *options, tmp_path / "in.tif", tmp_path / "own.tif") == (0, "")
+    np.testing.assert_array_equal(read_image(tmp_path / "own.tif")[0], network(image))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -375,6 +390,9 @@ def test_no_images_there(folder: Path, tmp_path: Path, run: Run) -> None:
             ["denoise", "--patch-distance", "0", "a.png", "b.png"],
             "argument --patch-distance: must be in 1..255, got 0",
         ),
+        (["denoise", "--weights", "w", "a.png", "b.png"], "--weights needs --model"),
+        (["denoise", "--model", "dncnn", "a.png", "b.png"], "--weights: no weights of DnCNN come with fastimg"),
+        (["denoise", "--model", "dncnn-s", "--h", "9", "a.png", "b.png"], "--h and --sigma are for non-local means"),
         (["blur", "--sigma", "inf", "a.png", "b.png"], "argument --sigma: must be finite, got inf"),
         (["blur", "--truncate", "0", "a.png", "b.png"], "argument --truncate: must be > 0, got 0"),
         (["blur", "--mode", "mirrored", "a.png", "b.png"], "argument --mode: invalid choice: 'mirrored'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import random_image
+from safetensors.numpy import save_file
 
 from fastimg import image_files, metrics, models
 
@@ -84,6 +85,41 @@ def test_files(tmp_path, rng, layers):
     torch.save({"a.weight": torch.zeros(4, 1, 5, 5), "a.bias": torch.zeros(4)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other.pth: weight of 'a': expected 3×3 kernels, found shape \(4, 1, 5, 5\)"):
         models.DnCNN.from_file(tmp_path / "other.pth")
+
+
+def test_small_one(layers):
+    model = models.DnCNN_s.from_pretrained()
+    assert repr(model) == "DnCNN_s(9 layers, 1 channels)"
+    assert sum(layer.weight.size for layer in model.network.layers) == 146_016
+    with pytest.raises(ValueError, match=r"eight to 48 channels and one to 1 channel, got layers to \[5, 5, 1\]"):
+        models.DnCNN_s(layers)
+    with pytest.raises(ValueError, match="no weights of DnCNN come with fastimg"):
+        models.DnCNN.from_pretrained()
+
+
+def test_file_without_tensors(tmp_path):
+    save_file({}, tmp_path / "weights")
+    with pytest.raises(ValueError, match="weights: layers must hold at least one layer"):
+        models.DnCNN.from_file(tmp_path / "weights")
+
+
+def test_slopes_make_it_leaky(tmp_path, rng):
+    shapes = {"0.weight": (3, 1, 3, 3), "0.bias": (3,), "0.slope": (3,), "1.weight": (1, 3, 3, 3), "1.bias": (1,)}
+    tensors = {f"convolution.{name}": rng.random(shape, np.float32) - 0.5 for name, shape in shapes.items()}
+    save_file(tensors, tmp_path / "weights")
+    first, last = models.DnCNN.from_file(tmp_path / "weights").network.layers
+    assert (first.activation, last.activation) == ("prelu", None)
+    np.testing.assert_array_equal(first.slope, tensors["convolution.0.slope"])
+    save_file(tensors | {"convolution.1.slope": np.ones(1, np.float32)}, tmp_path / "weights")
+    with pytest.raises(ValueError, match=r"'convolution.1' has a PReLU slope, which the last layer must not have"):
+        models.DnCNN.from_file(tmp_path / "weights")
+
+
+def test_names_of_the_layers(tmp_path):
+    tensors = {f"convolution.{n}.weight": np.zeros((1, 1, 3, 3), np.float32) for n in (0, 2)}
+    save_file(tensors, tmp_path / "weights")
+    with pytest.raises(ValueError, match="expected tensors of convolution.0 to convolution.1, found .*convolution.2"):
+        models.DnCNN.from_file(tmp_path / "weights")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training: the loss falls, a resumed run is the uninterrupted one, what is trained is what runs, bad input."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,19 @@ pytest.importorskip("tqdm")
 
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
-from fastimg import models  # noqa: E402
+from fastimg import image_files, models  # noqa: E402
 from fastimg.cli import main  # noqa: E402
 from fastimg.cli import train as train_command  # noqa: E402
 from fastimg.training import Settings, run, train  # noqa: E402
-from fastimg.training.data import load_pairs, make_pair, read_luma  # noqa: E402
-from fastimg.training.networks import Network, fsrcnn, srcnn  # noqa: E402
+from fastimg.training.data import (  # noqa: E402
+    Patches,
+    make_pairs,
+    noisy_pair,
+    read_grey,
+    read_luma,
+    small_pair,
+)
+from fastimg.training.networks import Network, build, fsrcnn, srcnn  # noqa: E402
 from fastimg.training.trainer import Trainer  # noqa: E402
 
 SMALL = {"batch": 4, "patch": 12, "margin": 1}
@@ -71,7 +79,8 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture
 def pairs(photographs):
-    return load_pairs(sorted(photographs.iterdir()), 2, (1.0, 0.8), smallest=12)
+    planes = map(read_luma, sorted(photographs.iterdir()))
+    return make_pairs(planes, partial(small_pair, scale=2), (1.0, 0.8), smallest=12)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -101,7 +110,7 @@ def test_export_and_load_are_inverse(scale):
 
 
 def test_loss_falls(pairs):
-    settings = Settings(scale=2, iterations=80, **SMALL)
+    settings = Settings("fsrcnn", scale=2, iterations=80, **SMALL)
     trainer = Trainer(settings, pairs)
     before = trainer.psnr(pairs)
     losses = [trainer.step() for _ in range(60)]
@@ -111,7 +120,7 @@ def test_loss_falls(pairs):
 
 def test_train_writes_weights(photographs, tmp_path):
     lines = []
-    settings = Settings(scale=3, iterations=6, **SMALL)
+    settings = Settings("fsrcnn", scale=3, iterations=6, **SMALL)
     psnr = train(photographs, tmp_path / "x3.safetensors", settings, report=lines.append)
     assert [line.split(":")[0] for line in lines] == ["iteration 6"]
     assert 0 < psnr < 60
@@ -125,15 +134,16 @@ def test_train_writes_weights(photographs, tmp_path):
 
 
 def test_the_small_network_is_trained_too(photographs, tmp_path):
-    train(photographs, tmp_path / "s.safetensors", Settings(model="fsrcnn-s", scale=2, iterations=2, **SMALL))
+    train(photographs, tmp_path / "s.safetensors", Settings("fsrcnn-s", scale=2, iterations=2, **SMALL))
     model = models.FSRCNN_s.from_file(tmp_path / "s.safetensors")
     assert model.scale == 2
     assert len(model.network.layers) == 5
 
 
 def test_srcnn_is_trained_on_enlarged_images(photographs, tmp_path):
-    settings = Settings(model="srcnn", scale=3, iterations=30, **(SMALL | {"patch": 20, "margin": 2}))
-    trainer = Trainer(settings, load_pairs(sorted(photographs.iterdir()), 3, (1.0,), 20, enlarged=True))
+    settings = Settings("srcnn", scale=3, iterations=30, **(SMALL | {"patch": 20, "margin": 2}))
+    planes = map(read_luma, sorted(photographs.iterdir()))
+    trainer = Trainer(settings, make_pairs(planes, partial(small_pair, scale=3, enlarged=True), (1.0,), 20))
     losses = [trainer.step() for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     train(photographs, tmp_path / "s.safetensors", settings)
@@ -148,9 +158,82 @@ def test_srcnn_is_trained_on_enlarged_images(photographs, tmp_path):
     np.testing.assert_allclose(model.network(x), trained, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("dncnn", "DnCNN"), ("dncnn-s", "DnCNN_s")])
+def test_what_is_trained_to_denoise_is_what_runs(tmp_path, name, kind):
+    torch.manual_seed(0)
+    network = build(Settings(name))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    save_file(network.export(), tmp_path / "weights")
+    x = np.random.default_rng(0).random((9, 14), dtype=np.float32)
+    with torch.inference_mode():
+        noise = x - network(torch.from_numpy(x)[None, None])[0, 0].numpy()
+    model = getattr(models, kind).from_file(tmp_path / "weights")
+    assert noise.std() > 0.01
+    np.testing.assert_allclose(model.network(x[None])[0], noise, rtol=0, atol=1e-4 * np.abs(noise).max())
+
+
+def test_sizes_of_dncnn():
+    def weights(name):
+        return [p.numel() for p in build(Settings(name)).parameters() if p.ndim == 4]
+
+    assert (len(weights("dncnn")), sum(weights("dncnn"))) == (17, 554_112)
+    assert (len(weights("dncnn-s")), sum(weights("dncnn-s"))) == (9, 146_016)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_noise_is_learnt(photographs, tmp_path, precision):
+    planes = [read_grey(path) for path in sorted(photographs.iterdir())]
+    settings = Settings("dncnn-s", iterations=150, averaging=0.9, precision=precision, **(SMALL | {"patch": 24}))
+    trainer = Trainer(settings, make_pairs(planes, partial(noisy_pair, sigma=0), (1.0,), 24))
+    noisy = make_pairs(planes, partial(noisy_pair, sigma=25), (1.0,), 24)
+    before = trainer.psnr(noisy)
+    for _ in range(150):
+        trainer.step()
+    assert before == pytest.approx(20 * np.log10(255 / 25), abs=0.5)
+    assert trainer.psnr(noisy) > before + 3
+
+
+def test_noise_of_a_batch():
+    plane = np.full((64, 64), 128, np.uint8)
+    patches = Patches([noisy_pair(plane, 0)], 1, 48, 32, seed=3, noise=55)
+    low, high = patches(7)
+    np.testing.assert_array_equal(high, np.float32(128 / 255))
+    sigmas = 255 * (low - high).std(axis=(1, 2, 3))
+    assert 0 < sigmas.min() < 2
+    assert 40 < sigmas.max() < 57
+    assert np.median(sigmas) == pytest.approx(55 / 4, abs=8)
+    np.testing.assert_array_equal(patches(7)[0], low)
+    assert not np.array_equal(patches(8)[0], low)
+
+
+def test_noisy_pair_is_neither_clipped_nor_quantised():
+    pair = noisy_pair(np.zeros((200, 200), np.uint8), 25)
+    assert pair.low.dtype == np.float32
+    assert pair.low.min() < 0
+    assert 255 * pair.low.std() == pytest.approx(25, rel=0.02)
+    np.testing.assert_array_equal(noisy_pair(pair.high, 50).low, 2 * pair.low)
+
+
+def test_denoiser_is_trained_from_the_command_line(photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = f"train dncnn-s --data {photographs} --iterations 2 --batch 2 --patch 24 --precision bfloat16 --no-progress"
+    assert main(words.split()) == 0
+    assert capsys.readouterr().out.endswith("dB on the held-out images\n")
+    model = models.DnCNN.from_file(tmp_path / "dncnn-s.safetensors")
+    assert len(model.network.layers) == 9
+    assert main([*words.split(), "--resume", "--precision", "float32"]) == 1
+    assert "its training run had precision = bfloat16, this one has float32" in capsys.readouterr().err
+    assert main([*words.split(), "--scale", "2"]) == 2
+    assert capsys.readouterr().err == (
+        "fastimg: --scale must not be given for 'dncnn-s', which keeps the size, got 2\n"
+    )
+
+
 def test_resumed_run_is_the_uninterrupted_one(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_VALIDATE_EVERY", 5)
-    settings = Settings(scale=2, iterations=12, mse_share=0.5, **SMALL)
+    settings = Settings("fsrcnn", scale=2, iterations=12, mse_share=0.5, **SMALL)
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     train(photographs, whole, settings)
 
@@ -170,7 +253,7 @@ def test_seed_decides(photographs, tmp_path):
     outputs = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         output = tmp_path / name
-        train(photographs, output, Settings(iterations=2, seed=seed, **SMALL))
+        train(photographs, output, Settings("fsrcnn", scale=2, iterations=2, seed=seed, **SMALL))
         outputs.append(output)
     assert identical(outputs[0], outputs[1])
     assert not identical(outputs[0], outputs[2])
@@ -180,7 +263,7 @@ def test_init_begins_from_the_file(photographs, tmp_path):
     start = tmp_path / "start.safetensors"
     tensors = Network(fsrcnn(2)).export()
     save_file(tensors, start)
-    settings = Settings(scale=3, iterations=1, learning_rate=1e-9, averaging=0.0, **SMALL)
+    settings = Settings("fsrcnn", scale=3, iterations=1, learning_rate=1e-9, averaging=0.0, **SMALL)
     train(photographs, tmp_path / "x3", settings, init=start)
     for key, value in load_file(tmp_path / "x3").items():
         np.testing.assert_allclose(value, tensors[key], atol=1e-6, err_msg=key)
@@ -190,15 +273,25 @@ def test_luma_is_matlabs(tmp_path):
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     write_image(tmp_path / "colours.png", colours)
     np.testing.assert_array_equal(read_luma(tmp_path / "colours.png"), [[16, 235, 81, 145, 41]])
+    np.testing.assert_array_equal(read_grey(tmp_path / "colours.png"), [[0, 255, 54, 182, 18]])
+
+
+def test_what_is_grey(tmp_path):
+    """What the file says; a WebP file, which cannot say it, by its values."""
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    three = np.dstack([grey] * 3)
     write_image(tmp_path / "grey.png", grey)
-    write_image(tmp_path / "grey.webp", np.dstack([grey] * 3))
-    np.testing.assert_array_equal(read_luma(tmp_path / "grey.png"), grey)
+    write_image(tmp_path / "three.png", three)
+    image_files.write_image(tmp_path / "three.webp", three)
+    for name in ("grey.png", "three.png", "three.webp"):
+        np.testing.assert_array_equal(read_grey(tmp_path / name), grey)
+        luma = np.rint(16 + grey * (219 / 255)) if name == "three.png" else grey
+        np.testing.assert_array_equal(read_luma(tmp_path / name), luma)
 
 
 def test_pair_is_cropped_to_a_multiple_of_the_scale():
     plane = np.random.default_rng(0).integers(0, 256, (20, 31), dtype=np.uint8)
-    pair = make_pair(plane, 3)
+    pair = small_pair(plane, 3)
     np.testing.assert_array_equal(pair.high, plane[:18, :30])
     assert pair.low.shape == (6, 10)
     assert pair.low.dtype == np.float32
@@ -222,8 +315,11 @@ def test_command(photographs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', 'srcnn', got 'vdsr'"),
+        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', 'srcnn', 'dncnn', 'dncnn-s', got 'vdsr'"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
+        ({"scale": None}, "scale must be one of 2, 3, 4, got None"),
+        ({"model": "dncnn"}, "scale must not be given for 'dncnn', which keeps the size, got 2"),
+        ({"precision": "float16"}, "precision must be one of 'float32', 'bfloat16', got 'float16'"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"patch": 4, "margin": 2}, "patch must be at least 5, got 4"),
@@ -237,7 +333,7 @@ def test_command(photographs, tmp_path, capsys):
 )
 def test_wrong_settings(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Settings(**wrong)
+        Settings(**({"model": "fsrcnn", "scale": 2} | wrong))
 
 
 def test_wrong_settings_are_wrong_usage(tmp_path, capsys):
@@ -249,20 +345,20 @@ def test_wrong_settings_are_wrong_usage(tmp_path, capsys):
 
 
 def test_divergence_is_reported(photographs, tmp_path):
-    settings = Settings(iterations=9, learning_rate=1e30, **SMALL)
+    settings = Settings("fsrcnn", scale=2, iterations=9, learning_rate=1e30, **SMALL)
     with pytest.raises(ValueError, match=r"the loss is (nan|inf) at iteration \d: lower learning_rate"):
         train(photographs, tmp_path / "w", settings)
     assert not list(tmp_path.iterdir())
 
 
 def test_wrong_data(photographs, tmp_path):
-    output, settings = tmp_path / "w", Settings(iterations=1, **SMALL)
+    output, settings = tmp_path / "w", Settings("fsrcnn", scale=2, iterations=1, **SMALL)
     with pytest.raises(FileNotFoundError, match="data must be folders of images, got '.*nowhere'"):
         train(tmp_path / "nowhere", output, settings)
     with pytest.raises(ValueError, match="no images in"):
         train(tmp_path, output, settings)
     with pytest.raises(ValueError, match="too few images of at least 400 × 400 pixels .* among 6"):
-        train(photographs, output, Settings(scale=4, patch=100))
+        train(photographs, output, Settings("fsrcnn", scale=4, patch=100))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.png").write_bytes((photographs / "0.png").read_bytes()[:100])
@@ -284,7 +380,7 @@ def test_wrong_data(photographs, tmp_path):
 
 def test_wrong_files(photographs, tmp_path):
     output, checkpoint = tmp_path / "w", tmp_path / "w.checkpoint"
-    settings = Settings(iterations=1, **SMALL)
+    settings = Settings("fsrcnn", scale=2, iterations=1, **SMALL)
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(photographs, output, settings, resume=True)
     train(photographs, output, settings)
@@ -292,7 +388,7 @@ def test_wrong_files(photographs, tmp_path):
         train(photographs, output, settings)
     train(photographs, output, settings, overwrite=True)
     with pytest.raises(ValueError, match="'.*w.checkpoint': its training run had seed = 0, this one has 1"):
-        train(photographs, output, Settings(iterations=1, seed=1, **SMALL), resume=True)
+        train(photographs, output, Settings("fsrcnn", scale=2, iterations=1, seed=1, **SMALL), resume=True)
     content = checkpoint.read_bytes()
     other = tmp_path / "other"
     other.mkdir()

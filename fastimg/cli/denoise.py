@@ -1,13 +1,16 @@
-"""``fastimg denoise``: non-local means on image files."""
+"""``fastimg denoise``: non-local means or a network on image files."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from . import files
+
+MODELS = {"dncnn": "DnCNN", "dncnn-s": "DnCNN_s"}
 
 _UNIT = {"uint8": 1.0, "uint16": 257.0, "float32": 1 / 255}
 """One step of the 0-255 scale in the units of a file's samples."""
@@ -17,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "denoise",
-        help="remove noise by non-local means",
-        description="Remove noise by non-local means.",
+        help="remove noise by non-local means or a network",
+        description="Remove noise by non-local means, or with --model by a network that finds its strength by itself.",
         epilog="--h and --sigma are on the scale 0-255 whatever the file's depth: 16-bit samples count as "
         "0-255 in steps of 1/257, those of a float TIFF as 0-1. Alpha is kept as it is.",
     )
@@ -51,17 +54,35 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="how far from a pixel similar patches are searched (default: %(default)s, a 21x21 window)",
     )
+    group = parser.add_argument_group("network")
+    group.add_argument("--model", choices=sorted(MODELS), help="the network (default: none, non-local means)")
+    group.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="weights of your own for it (default: those that come with fastimg, for dncnn-s)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
+    denoise = _non_local_means(args) if args.model is None else _network(args)
+
+    def denoise_colours(image: NDArray[Any]) -> NDArray[Any]:
+        colours, alpha = files.split_alpha(image)
+        return files.join_alpha(denoise(colours), alpha)
+
+    return files.run(args, denoise_colours)
+
+
+def _non_local_means(args: argparse.Namespace) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    if args.weights is not None:
+        raise files.UsageError("--weights needs --model")
     from .. import restoration
 
-    def denoise(image: NDArray[Any]) -> NDArray[Any]:
-        colours, alpha = files.split_alpha(image)
-        unit = _UNIT[image.dtype.name]
-        result = restoration.denoise_nl_means(
+    def denoise(colours: NDArray[Any]) -> NDArray[Any]:
+        unit = _UNIT[colours.dtype.name]
+        denoised: NDArray[Any] = restoration.denoise_nl_means(
             colours,
             patch_size=args.patch_size,
             patch_distance=args.patch_distance,
@@ -71,9 +92,27 @@ def run(args: argparse.Namespace) -> int:
             channel_axis=-1 if colours.ndim == 3 else None,
             threads=args.threads,
         )
-        return files.join_alpha(result, alpha)
+        return denoised
 
-    return files.run(args, denoise)
+    return denoise
+
+
+def _network(args: argparse.Namespace) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    if args.h is not None or args.sigma:
+        raise files.UsageError("--h and --sigma are for non-local means, not for --model")
+    from .. import models
+
+    network = getattr(models, MODELS[args.model])
+    try:
+        model = network.from_pretrained() if args.weights is None else network.from_file(args.weights)
+    except (OSError, ValueError) as error:
+        raise files.UsageError(f"--weights: {error}") from error
+
+    def denoise(colours: NDArray[Any]) -> NDArray[Any]:
+        denoised: NDArray[Any] = model(colours, threads=args.threads)
+        return denoised
+
+    return denoise
 
 
 def _odd(text: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import MAX_THREADS
-from ..training import MODELS, SCALES, Settings, train
+from ..training import MODELS, PRECISIONS, SCALES, Settings, train
 from .files import UsageError, whole
 
 
@@ -16,14 +16,16 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "train",
-        help="train a super-resolution network",
-        description="Train a super-resolution network on folders of photographs (needs PyTorch). "
+        help="train a network",
+        description="Train a network of super-resolution or denoising on folders of photographs (needs PyTorch). "
         "The weights go to OUTPUT, what is needed to go on to OUTPUT.checkpoint, both at each validation.",
     )
     parser.add_argument("model", choices=MODELS, metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="folders of images to train on")
-    parser.add_argument("--scale", type=int, choices=SCALES, required=True, help="how many times larger")
-    parser.add_argument("--output", metavar="FILE", help="weights file to write (default: MODEL_xSCALE.safetensors)")
+    parser.add_argument("--scale", type=int, choices=SCALES, help="how many times larger, in super-resolution")
+    parser.add_argument(
+        "--output", metavar="FILE", help="weights file to write (default: MODEL_xSCALE.safetensors, MODEL.safetensors)"
+    )
     parser.add_argument("--init", metavar="FILE", help="weights file to begin from, also of another scale")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on from the checkpoint")
@@ -31,6 +33,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--device", default="cpu", help="PyTorch's name of it (default: %(default)s)")
     parser.add_argument(
         "--threads", type=whole(1, MAX_THREADS), metavar="N", help="PyTorch's threads (default: PyTorch's choice)"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=Settings.precision, help="of the products (default: %(default)s)"
     )
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         name, _, rest = str(error).partition(" ")
         raise UsageError(f"--{name.replace('_', '-')} {rest}") from error
-    output = Path(args.output or f"{args.model}_x{args.scale}.safetensors")
+    output = Path(args.output or (f"{args.model}_x{args.scale}" if args.scale else args.model) + ".safetensors")
     progress = not args.no_progress and sys.stderr.isatty()
     psnr = train(
         args.data,

@@ -27,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
     )
     group.add_argument("--model", choices=sorted(MODELS), default="fsrcnn", help="the network (default: %(default)s)")
     group.add_argument(
-        "--weights", metavar="FILE", help="weights of your own for it (default: those of fsrcnn that come with fastimg)"
+        "--weights",
+        metavar="FILE",
+        help="weights of your own for it (default: those that come with fastimg, for fsrcnn and fsrcnn-s)",
     )
     parser.set_defaults(run=run)
 

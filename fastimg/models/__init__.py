@@ -1,10 +1,10 @@
 """Networks that are data: a list of layers and a file of weights.
 
 `FSRCNN`, `FSRCNN_s` and `SRCNN` enlarge images; `SuperResolution` does so with a chain of layers of your own.
-`DnCNN` denoises. `Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
+`DnCNN` and `DnCNN_s` denoise. `Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
 """
 
-from .denoising import DnCNN
+from .denoising import DnCNN, DnCNN_s
 from .layers import Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
 from .super_resolution import FSRCNN, SRCNN, FSRCNN_s, SuperResolution
 
@@ -14,6 +14,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "DnCNN",
+    "DnCNN_s",
     "FSRCNN_s",
     "Layer",
     "Network",

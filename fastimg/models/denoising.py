@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib import resources
 from typing import Any, Self
 
 import numpy as np
@@ -13,13 +14,14 @@ from .. import _checks, arrays
 from . import weights_files
 from .layers import Conv2d, Layer, Network
 from .planes import store, unit
+from .weights_files import LayerTensors, Weights
 
 
 class DnCNN:
     """A plain chain of 3×3 convolutions that tells the noise in an image, which is then subtracted.
 
     The paper's has 17 layers of 64 channels (20 for unknown noise and for colour), ReLU between them; any number of
-    layers and channels will do. Layers are named convolution.0, convolution.1, ...
+    layers and channels and any activation will do. Layers are named convolution.0, convolution.1, ...
 
     Parameters
     ----------
@@ -66,14 +68,31 @@ class DnCNN:
             raise ValueError(f"layers must keep the size of the image, but lead from (64, 65) to {size}")
 
     @classmethod
+    def from_pretrained(cls) -> Self:
+        """The model with the weights that come with fastimg.
+
+        Raises
+        ------
+        ValueError
+            If no weights of this model come with fastimg.
+        """
+        weights = resources.files(__package__) / "weights" / f"{cls.__name__.lower()}.safetensors"
+        if not weights.is_file():
+            name = cls.__name__
+            raise ValueError(f"no weights of {name} come with fastimg; {name}.from_file(path) loads your own")
+        with resources.as_file(weights) as path:
+            return cls.from_file(path)
+
+    @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
         """The model with weights from a file.
 
         Parameters
         ----------
         path : path
-            safetensors as `save` writes them, or a PyTorch state dict of 3×3 convolutions with biases (batch
-            normalisation folded in), as the authors' and re-implementations' are. Nothing from the file is executed.
+            safetensors as `save` and `fastimg train` write them, or a PyTorch state dict of 3×3 convolutions with
+            biases (batch normalisation folded in), as the authors' and re-implementations' are. Nothing from the file
+            is executed.
 
         Raises
         ------
@@ -87,7 +106,7 @@ class DnCNN:
         """
         weights = weights_files.read(path)
         try:
-            return cls(weights.layers or _layers(weights.tensors))
+            return cls(weights.layers or _layers(_in_order(weights)))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -104,7 +123,7 @@ class DnCNN:
         weights_files.write(path, self.network.layers, {**(metadata or {}), "model": type(self).__name__})
 
     def __repr__(self) -> str:
-        return f"DnCNN({len(self.network.layers)} layers, {self.network.in_channels} channels)"
+        return f"{type(self).__name__}({len(self.network.layers)} layers, {self.network.in_channels} channels)"
 
     def __call__(self, image: Any, *, out: Any = None, threads: int | None = None, precision: str = "float32") -> Any:
         """Denoise an image.
@@ -156,6 +175,28 @@ class DnCNN:
         return result.give_back()
 
 
+class DnCNN_s(DnCNN):
+    """DnCNN of 9 layers of 48 channels: the small one, 146,016 weights.
+
+    The weights that come with fastimg remove Gaussian noise of any standard deviation up to 55 (of 255), which nobody
+    needs to tell. The parameters, attributes and methods are those of `DnCNN`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import models
+    >>> model = models.DnCNN_s.from_pretrained()
+    >>> model(np.zeros((40, 60, 3), np.uint8)).shape
+    (40, 60, 3)
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        super().__init__(layers)
+        channels = [layer.out_channels for layer in self.network.layers]
+        if channels != [48] * 8 + [1]:
+            raise ValueError(f"layers must be eight to 48 channels and one to 1 channel, got layers to {channels}")
+
+
 def _named(layers: Iterable[Layer]) -> list[Layer]:
     return [
         replace(layer, name=f"convolution.{number}") if isinstance(layer, Conv2d) else layer
@@ -163,13 +204,29 @@ def _named(layers: Iterable[Layer]) -> list[Layer]:
     ]
 
 
-def _layers(tensors: Iterable[weights_files.LayerTensors]) -> list[Conv2d]:
-    """ReLU after each but the last, zeros around the image."""
+def _in_order(weights: Weights) -> Iterable[LayerTensors]:
+    """The layers' tensors in the order in which they run; by their names, if these are ours."""
+    if not weights.named:
+        return weights.tensors
+    tensors = {layer.name: layer for layer in weights.tensors}
+    names = [f"convolution.{number}" for number in range(len(tensors))]
+    if tensors.keys() != set(names):
+        raise ValueError(f"expected tensors of {names[0]} to {names[-1]}, found {', '.join(tensors)}")
+    return [tensors[name] for name in names]
+
+
+def _layers(tensors: Iterable[LayerTensors]) -> list[Conv2d]:
+    """ReLU after each but the last, leaky where there are slopes, zeros around the image."""
     layers: list[Conv2d] = []
     for tensor in tensors:
         if tensor.weight.shape[2:] != (3, 3):
             raise ValueError(f"weight of {tensor.name!r}: expected 3×3 kernels, found shape {tensor.weight.shape}")
-        if tensor.slope is not None:
-            raise ValueError(f"{tensor.name!r} has a PReLU slope, which DnCNN has not")
-        layers.append(Conv2d(tensor.weight, tensor.bias, padding=1, activation="relu"))
-    return [*layers[:-1], *(replace(last, activation=None) for last in layers[-1:])]
+        activation = "relu" if tensor.slope is None else "prelu"
+        layers.append(
+            Conv2d(tensor.weight, tensor.bias, padding=1, activation=activation, slope=tensor.slope, name=tensor.name)
+        )
+    if not layers:
+        return layers
+    if layers[-1].slope is not None:
+        raise ValueError(f"{layers[-1].name!r} has a PReLU slope, which the last layer must not have")
+    return [*layers[:-1], replace(layers[-1], activation=None)]

@@ -219,8 +219,8 @@ class Network:
     -----
     The cost is the sum of the layers' (see `fastimg.nn`). On the CPU the image goes through all layers a few rows of a
     strip at a time, so that intermediate results stay in the cache; each thread takes 8 MB at most (more only where
-    strips of 64 columns do), usually one. On a GPU with precision "float32" layers run one by one, in two buffers of the
-    size of the largest intermediate results.
+    strips of 64 columns do), usually one. On a GPU with precision "float32" layers run one by one, in two buffers of
+    the size of the largest intermediate results.
 
     Examples
     --------

@@ -364,12 +364,15 @@ class FSRCNN(SuperResolution):
 class FSRCNN_s(FSRCNN):
     """FSRCNN-s, FSRCNN(32, 5, 1): the small one, 3,937 weights.
 
-    The parameters, attributes and methods are those of `SuperResolution`. No weights come with fastimg.
+    The parameters, attributes and methods are those of `SuperResolution`.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from fastimg import models
-    >>> model = models.FSRCNN_s.from_file("FSRCNN-s_x2.mat", scale=2)  # doctest: +SKIP
+    >>> model = models.FSRCNN_s.from_pretrained(scale=2)
+    >>> model(np.zeros((40, 60, 3), np.uint8)).shape
+    (80, 120, 3)
     """
 
     channels = 32

@@ -3,10 +3,12 @@
 A model is a list of layers, trained on patches of a folder of photographs::
 
     from fastimg.training import Settings, train
-    train(["photographs"], "fsrcnn_x2.safetensors", Settings(scale=2))
+    train(["photographs"], "fsrcnn_x2.safetensors", Settings("fsrcnn", scale=2))
 
 or ``fastimg train fsrcnn --data photographs --scale 2 --output fsrcnn_x2.safetensors``. What is trained is
-what runs: replicate padding, the deconvolution's phase and the luma plane are those of `fastimg.models`.
+what runs: padding, the deconvolution's phase and the luma plane are those of `fastimg.models`. Denoisers
+(``fastimg train dncnn-s``) learn to remove Gaussian noise of any standard deviation up to 55 of 255, drawn anew for
+each patch.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import _checks
-from .settings import MODELS, SCALES, Settings
+from .settings import DENOISING, MODELS, PRECISIONS, SCALES, SUPER_RESOLUTION, Settings
 
-__all__ = ["MODELS", "SCALES", "Settings", "train"]
+__all__ = ["DENOISING", "MODELS", "PRECISIONS", "SCALES", "SUPER_RESOLUTION", "Settings", "train"]
 
 FilePath = str | os.PathLike[str]
 
@@ -91,7 +93,7 @@ def train(
     Examples
     --------
     >>> from fastimg.training import Settings, train
-    >>> train(["no/such/folder"], "x2.safetensors", Settings(scale=2))  # doctest: +ELLIPSIS
+    >>> train(["no/such/folder"], "x2.safetensors", Settings("fsrcnn", scale=2))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     FileNotFoundError: ...

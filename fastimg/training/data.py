@@ -1,30 +1,33 @@
-"""Training pairs: luma planes of photographs, their bicubic downscale, patches cut from both."""
+"""Training pairs: planes of photographs, their bicubic downscale or their noise, patches cut from both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..color import rgb2ycbcr
+from ..color import rgb2gray, rgb2ycbcr
 from ..image_files import SUFFIXES, read_image
 from ..transform import rescale, resize
+from .settings import SCALES
+
+Plane = NDArray[np.uint8]
 
 SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a network sees, `low`, float32 in [0, 1], and what it should make of it, `high`, uint8.
+    """What a network sees, `low`, float32 with [0, 1] for black to white, and what it should make of it, `high`, uint8.
 
-    `low` is `scale` times smaller, or, for a network that takes an enlarged image, of the same size.
+    `low` is `scale` times smaller, or, for a network that takes an enlarged or a noisy image, of the same size.
     """
 
     low: NDArray[np.float32]
-    high: NDArray[np.uint8]
+    high: Plane
 
 
 def find_images(folders: Sequence[str | Path]) -> list[Path]:
@@ -40,25 +43,36 @@ def find_images(folders: Sequence[str | Path]) -> list[Path]:
     return found
 
 
-def read_luma(path: Path) -> NDArray[np.uint8]:
+def read_luma(path: Path) -> Plane:
     """The luma plane that the super-resolution literature trains and measures on.
 
     Studio-range BT.601 (16 to 235) of a colour image, rounded to uint8 as MATLAB's `rgb2ycbcr` does; the
-    values themselves of a grey image, also of one stored as three equal channels.
+    values themselves of a grey image.
     """
+    pixels = _read_pixels(path)
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(rgb2ycbcr(pixels, preserve_range=True)[..., 0])
+
+
+def read_grey(path: Path) -> Plane:
+    """The grey image, from 0 to 255, that the denoising literature measures on; `rgb2gray` of one in colour."""
+    pixels = _read_pixels(path)
+    if pixels.ndim == 3:
+        pixels = rgb2gray(pixels, preserve_range=True)
+    return pixels
+
+
+def _read_pixels(path: Path) -> Plane:
+    """(H, W) of a grey image, (H, W, 3) of one in colour; a WebP file is grey if its three channels are equal."""
     pixels = read_image(path)[0]
     if pixels.dtype != np.uint8:
-        raise ValueError(f"{str(path)!r}: images to train on must have 8 bits per channel, got {pixels.dtype}")
+        raise ValueError(f"{str(path)!r}: images must have 8 bits per channel, got {pixels.dtype}")
     pixels = np.atleast_3d(pixels)
-    if pixels.shape[2] < 3:
+    if pixels.shape[2] < 3 or (path.suffix.lower() == ".webp" and (pixels[..., 1:3] == pixels[..., :1]).all()):
         return np.ascontiguousarray(pixels[..., 0])
-    rgb = pixels[..., :3]
-    if (rgb == rgb[..., :1]).all():
-        return np.ascontiguousarray(rgb[..., 0])
-    return np.ascontiguousarray(rgb2ycbcr(rgb, preserve_range=True)[..., 0])
+    return np.ascontiguousarray(pixels[..., :3])
 
 
-def make_pair(plane: NDArray[np.uint8], scale: int, enlarged: bool = False) -> Pair:
+def small_pair(plane: Plane, scale: int, enlarged: bool = False) -> Pair:
     """Crop to a multiple of `scale`, then downscale in floating point, not quantised; `enlarged`: and upscale again."""
     rows, columns = (size // scale for size in plane.shape)
     high = np.ascontiguousarray(plane[: rows * scale, : columns * scale])
@@ -66,33 +80,45 @@ def make_pair(plane: NDArray[np.uint8], scale: int, enlarged: bool = False) -> P
     return Pair(resize(low, high.shape, mode="symmetric") if enlarged else low, high)
 
 
-def load_pairs(
-    images: Sequence[Path], scale: int, factors: Sequence[float], smallest: int, enlarged: bool = False
+def noisy_pair(plane: Plane, sigma: float, seed: int = 0) -> Pair:
+    """Add Gaussian noise of standard deviation `sigma`, on the scale 0 to 255; neither clipped nor quantised."""
+    low = np.random.default_rng(seed).standard_normal(plane.shape, dtype=np.float32)
+    low *= sigma
+    low += plane
+    low /= 255
+    return Pair(low, plane)
+
+
+def make_pairs(
+    planes: Iterable[Plane], pair: Callable[[Plane], Pair], factors: Sequence[float], smallest: int
 ) -> list[Pair]:
-    """Pairs of every image at every factor, without those whose low side is below `smallest`."""
-    planes = (read_luma(path) for path in images)
+    """Pairs of every plane at every factor, without those whose low side is below `smallest`."""
     shrunk = (_shrink(plane, factor) for plane in planes for factor in factors)
-    pairs = (make_pair(plane, scale, enlarged) for plane in shrunk if min(plane.shape) >= scale)
+    pairs = (pair(plane) for plane in shrunk if min(plane.shape) >= max(smallest, *SCALES))
     return [pair for pair in pairs if min(pair.low.shape) >= smallest]
 
 
-def _shrink(plane: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+def _shrink(plane: Plane, factor: float) -> Plane:
     return plane if factor == 1 else rescale(plane, factor, mode="symmetric", preserve_range=True)
 
 
 class Patches:
     """Random patches of a list of pairs, each turned and mirrored at random.
 
-    Batch `index` depends on `seed` and `index` alone, so a resumed run sees what an uninterrupted one sees.
+    With `noise`, each low patch gets Gaussian noise of its own standard deviation: `noise`, on the scale 0 to 255,
+    times the square of a uniform number, since what strong noise teaches outweighs what weak noise does. Batch `index`
+    depends on `seed` and `index` alone, so a resumed run sees what an uninterrupted one sees.
     """
 
-    def __init__(self, pairs: Sequence[Pair], scale: int, patch: int, batch: int, seed: int) -> None:
-        self.pairs, self.scale, self.patch, self.batch, self.seed = pairs, scale, patch, batch, seed
+    def __init__(
+        self, pairs: Sequence[Pair], scale: int, patch: int, batch: int, seed: int, *, noise: float = 0
+    ) -> None:
+        self.pairs, self.scale, self.patch, self.batch, self.seed, self.noise = pairs, scale, patch, batch, seed, noise
         areas = np.array([pair.low.size for pair in pairs], dtype=np.float64)
         self.cumulative = np.cumsum(areas / areas.sum())
 
     def __call__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(batch, 1, patch, patch) and (batch, 1, scale·patch, scale·patch), both in [0, 1]."""
+        """(batch, 1, patch, patch) and (batch, 1, scale·patch, scale·patch), black to white as [0, 1]."""
         random = np.random.default_rng((self.seed, index))
         size, scale = self.patch, self.scale
         low = np.empty((self.batch, 1, size, size), np.float32)
@@ -106,4 +132,7 @@ class Patches:
                 cut = source[row * step : (row + size) * step, column * step : (column + size) * step]
                 cut = np.rot90(cut[:, ::-1] if mirror else cut, turn)
                 target[one, 0] = cut
+        if self.noise:
+            sigma = (self.noise / 255 * random.random((self.batch, 1, 1, 1)) ** 2).astype(np.float32)
+            low += sigma * random.standard_normal(low.shape, dtype=np.float32)
         return low, high / np.float32(255)

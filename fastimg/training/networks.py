@@ -1,9 +1,9 @@
 """Networks in PyTorch, built from a list of layers, computing exactly what runs at inference.
 
-Every layer continues its input beyond the border by replication, the deconvolution too. The input is
-centred around zero while training, which conditions the optimisation; `export` folds the offset into the
+Those that enlarge continue every layer's input beyond the border by replication, the deconvolution's too. Their
+input is centred around zero while training, which conditions the optimisation; `export` folds the offset into the
 first and the last bias, so that the weights file knows nothing of it (exact, because replicate padding
-commutes with adding a constant).
+commutes with adding a constant). Those that denoise pad with zeros, tell the noise, and are not centred.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..models.super_resolution import DECONVOLUTION
+from .settings import Settings
 
 Array = NDArray[np.float32]
 
 _CENTRE = 0.5
+LEAK = 0.1  # slope of "leaky_relu"; with none at all half the channels of a DnCNN die early and stay dead
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer: `key` as in the weights file; `stride` > 1 makes it a transposed convolution.
 
-    `activation` is "prelu" (a slope per channel, trained), "relu" or None.
+    `activation` is "prelu" (a slope per channel, trained), "leaky_relu" (of slope `LEAK`), "relu" or None.
+    `padding_mode`, "replicate" or "zeros", is what stands outside the image.
     """
 
     key: str
@@ -37,6 +40,7 @@ class Layer:
     kernel: int
     stride: int = 1
     activation: str | None = "prelu"
+    padding_mode: str = "replicate"
 
 
 def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) -> list[Layer]:
@@ -71,6 +75,34 @@ def srcnn(middle: int = 5) -> list[Layer]:
     ]
 
 
+def dncnn(channels: int = 64, depth: int = 17) -> list[Layer]:
+    """Layers of DnCNN [1]_ on one channel, leaky instead of batch normalised.
+
+    References
+    ----------
+    .. [1] K. Zhang, W. Zuo, Y. Chen, D. Meng, L. Zhang, "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN
+           for Image Denoising", IEEE Transactions on Image Processing, 2017, arXiv:1608.03981.
+    """
+    widths = [1, *[channels] * (depth - 1), 1]
+    activations = [*["leaky_relu"] * (depth - 1), None]
+    return [
+        Layer(f"convolution.{index}", inputs, outputs, 3, activation=activation, padding_mode="zeros")
+        for index, (inputs, outputs, activation) in enumerate(zip(widths, widths[1:], activations, strict=False))
+    ]
+
+
+def build(settings: Settings) -> Network:
+    """The network of a training run."""
+    model, scale = settings.model, settings.factor
+    if model == "fsrcnn":
+        return Network(fsrcnn(scale))
+    if model == "fsrcnn-s":
+        return Network(fsrcnn(scale, features=32, shrunk=5, mappings=1))
+    if model == "srcnn":
+        return Network(srcnn())
+    return Network(dncnn() if model == "dncnn" else dncnn(channels=48, depth=9), residual=True)
+
+
 def _pad(x: Tensor, border: int) -> Tensor:
     return functional.pad(x, (border,) * 4, mode="replicate") if border else x
 
@@ -78,20 +110,25 @@ def _pad(x: Tensor, border: int) -> Tensor:
 class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-checked here
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.border = layer.kernel // 2
+        self.border, self.padding_mode = layer.kernel // 2, layer.padding_mode
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         self.activation = layer.activation
-        slope = 0.25 if layer.activation == "prelu" else 0.0
+        slope = {"prelu": 0.25, "leaky_relu": LEAK}.get(layer.activation or "", 0.0)
         nn.init.kaiming_normal_(self.weight, a=slope)
         if layer.activation is None:
             nn.init.normal_(self.weight, std=0.001)
         self.slope = nn.Parameter(torch.full((layer.outputs,), slope)) if layer.activation == "prelu" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
+        if self.padding_mode == "zeros":
+            y = functional.conv2d(x, self.weight, self.bias, padding=self.border)
+        else:
+            y = functional.conv2d(_pad(x, self.border), self.weight, self.bias)
         if self.slope is not None:
             return functional.prelu(y, self.slope)
+        if self.activation == "leaky_relu":
+            return functional.leaky_relu(y, LEAK)
         return functional.relu(y) if self.activation == "relu" else y
 
 
@@ -107,7 +144,7 @@ class _Deconvolution(nn.Module):  # type: ignore[misc]
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         stride, kernel, padding = layer.stride, layer.kernel, DECONVOLUTION[layer.stride][1]
-        self.stride = stride
+        self.stride, self.activation = stride, layer.activation
         self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         nn.init.normal_(self.weight, std=0.001)
@@ -127,10 +164,14 @@ class _Deconvolution(nn.Module):  # type: ignore[misc]
 
 
 class Network(nn.Module):  # type: ignore[misc]
-    """A chain of layers on (batch, 1, rows, columns) float32 in [0, 1]."""
+    """A chain of layers on (batch, 1, rows, columns) float32, black to white as [0, 1].
 
-    def __init__(self, layers: list[Layer]) -> None:
+    With `residual` the chain tells what has to be subtracted from its input.
+    """
+
+    def __init__(self, layers: list[Layer], *, residual: bool = False) -> None:
         super().__init__()
+        self.residual, self.centre = residual, 0.0 if residual else _CENTRE
         self.keys = [layer.key for layer in layers]
         self.layers = nn.ModuleList(
             _Convolution(layer) if layer.stride == 1 else _Deconvolution(layer) for layer in layers
@@ -138,10 +179,11 @@ class Network(nn.Module):  # type: ignore[misc]
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - _CENTRE).contiguous(memory_format=torch.channels_last)
+        y = (x - self.centre).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
-            x = layer(x)
-        return x + _CENTRE
+            y = layer(y)
+        y = y.float()  # bfloat16 has no room for both the sum and its details
+        return x - y if self.residual else y + self.centre
 
     def _named(self) -> dict[str, Tensor]:
         return {
@@ -154,10 +196,11 @@ class Network(nn.Module):  # type: ignore[misc]
         """Weights as the weights file has them: keys `LAYER.weight`, `LAYER.bias`, `LAYER.slope`."""
         tensors = {key: np.array(value.cpu().numpy(), order="C") for key, value in self._named().items()}
         first, last = self.keys[0], self.keys[-1]
-        offset = _CENTRE * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
+        offset = self.centre * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
         tensors[f"{first}.bias"] = (tensors[f"{first}.bias"] - offset).astype(np.float32)
-        tensors[f"{last}.bias"] = (tensors[f"{last}.bias"] + np.float32(_CENTRE)).astype(np.float32)
-        return tensors
+        tensors[f"{last}.bias"] = (tensors[f"{last}.bias"] + np.float32(self.centre)).astype(np.float32)
+        leaky = [key for key, layer in zip(self.keys, self.layers, strict=True) if layer.activation == "leaky_relu"]
+        return tensors | {f"{key}.slope": np.full_like(tensors[f"{key}.bias"], LEAK) for key in leaky}
 
     def load(self, tensors: Mapping[str, Array]) -> int:
         """Take over every exported tensor whose key and shape fit; returns how many did."""
@@ -165,10 +208,10 @@ class Network(nn.Module):  # type: ignore[misc]
         first, last = self.keys[0], self.keys[-1]
         own = self._named()
         if f"{first}.weight" in tensors and f"{first}.bias" in tensors:
-            offset = _CENTRE * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
+            offset = self.centre * tensors[f"{first}.weight"].sum(axis=(1, 2, 3), dtype=np.float64)
             tensors[f"{first}.bias"] = tensors[f"{first}.bias"] + offset
         if f"{last}.bias" in tensors:
-            tensors[f"{last}.bias"] = tensors[f"{last}.bias"] - _CENTRE
+            tensors[f"{last}.bias"] = tensors[f"{last}.bias"] - self.centre
         fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
         for key, value in fitting.items():
             own[key].copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from safetensors.numpy import load, save
 from tqdm import tqdm
 
 from .. import _files
-from .data import SHRINKS, Pair, find_images, load_pairs
+from .data import SHRINKS, Pair, find_images, make_pairs, noisy_pair, read_grey, read_luma, small_pair
 from .settings import Settings
 from .trainer import Trainer
 
 _VALIDATE_EVERY = 2000
 _HELD_OUT = 16  # one image in so many is validated on
-_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
+_SIGMA = 25.0  # of the noise that denoisers are validated on
+_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN", "dncnn": "DnCNN", "dncnn-s": "DnCNN_s"}
 
 
 def run(
@@ -49,7 +51,7 @@ def run(
     with tqdm(
         total=settings.iterations,
         initial=trainer.iteration,
-        desc=f"{_NAMES[settings.model]} ×{settings.scale}",
+        desc=_NAMES[settings.model] + (f" ×{settings.scale}" if settings.scale else ""),
         postfix=f"{psnr:.2f} dB",
         unit="step",
         disable=not progress,
@@ -85,9 +87,13 @@ def _check_files(output: Path, checkpoint: Path, resume: bool, overwrite: bool) 
 def _pairs(images: Sequence[Path], settings: Settings) -> tuple[list[Pair], list[Pair]]:
     held_out = list(images[_HELD_OUT // 2 :: _HELD_OUT]) or list(images[-1:])
     rest = [image for image in images if image not in held_out]
-    enlarged = settings.factor != settings.scale
-    training = load_pairs(rest, settings.scale, SHRINKS, settings.patch, enlarged)
-    validation = load_pairs(held_out, settings.scale, (1.0,), settings.patch, enlarged)
+    if settings.scale is None:
+        training = make_pairs(map(read_grey, rest), partial(noisy_pair, sigma=0), SHRINKS, settings.patch)
+        validation = make_pairs(map(read_grey, held_out), partial(noisy_pair, sigma=_SIGMA), (1.0,), settings.patch)
+    else:
+        small = partial(small_pair, scale=settings.scale, enlarged=settings.factor == 1)
+        training = make_pairs(map(read_luma, rest), small, SHRINKS, settings.patch)
+        validation = make_pairs(map(read_luma, held_out), small, (1.0,), settings.patch)
     if not training or not validation:
         needed = settings.patch * settings.factor
         raise ValueError(
@@ -115,5 +121,8 @@ def _named(path: Path, read: Callable[[], Any]) -> None:
 
 def _weights_file(trainer: Trainer) -> bytes:
     settings = trainer.settings
-    content: bytes = save(trainer.average.export(), {"model": _NAMES[settings.model], "scale": str(settings.scale)})
+    notes = {"model": _NAMES[settings.model]}
+    if settings.scale is not None:
+        notes["scale"] = str(settings.scale)
+    content: bytes = save(trainer.average.export(), notes)
     return content

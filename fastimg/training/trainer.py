@@ -6,9 +6,8 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,11 @@ import torch
 from torch import Tensor
 
 from .data import Pair, Patches
-from .networks import Layer, Network, fsrcnn, srcnn
+from .networks import build
 from .settings import Settings
 
-_LAYERS: dict[str, Callable[[int], list[Layer]]] = {
-    "fsrcnn": fsrcnn,
-    "fsrcnn-s": partial(fsrcnn, features=32, shrunk=5, mappings=1),
-    "srcnn": lambda scale: srcnn(),
-}
 _CHARBONNIER = 1e-3
+_NOISE = 55  # the strongest that denoisers learn, on the scale 0 to 255
 _WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
 
 
@@ -34,11 +29,11 @@ class Trainer:
     def __init__(self, settings: Settings, pairs: Sequence[Pair], device: str = "cpu") -> None:
         self.settings = settings
         self.device = _usable(device)
-        self.patches = Patches(pairs, settings.factor, settings.patch, settings.batch, settings.seed)
+        noise = _NOISE if settings.denoises else 0
+        self.patches = Patches(pairs, settings.factor, settings.patch, settings.batch, settings.seed, noise=noise)
         torch.manual_seed(settings.seed)
-        layers = _LAYERS[settings.model](settings.scale)
-        self.network = Network(layers).to(self.device)
-        self.average = Network(layers).to(self.device)
+        self.network = build(settings).to(self.device)
+        self.average = build(settings).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.Adam(self.network.parameters())
         self.iteration = 0
@@ -57,7 +52,9 @@ class Trainer:
         low, high = (torch.from_numpy(array).to(self.device) for array in self.patches(self.iteration))
         border = settings.margin * settings.factor
         inner = slice(border, high.shape[-1] - border)
-        squared = (self.network(low) - high)[..., inner, inner].square()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            result = self.network(low)
+        squared = (result - high)[..., inner, inner].square()
         if self.iteration < (1 - settings.mse_share) * settings.iterations:
             squared = (squared + _CHARBONNIER**2).sqrt()
         loss = squared.mean()
@@ -77,15 +74,16 @@ class Trainer:
     def psnr(self, pairs: Sequence[Pair]) -> float:
         """Mean over the pairs of the averaged network's PSNR in dB.
 
-        As the super-resolution literature measures it: rounded to 8 bits, `scale` pixels shaved off.
+        As the literature measures it: rounded to 8 bits, in super-resolution `scale` pixels shaved off.
         """
-        shave = self.settings.scale
+        shave = self.settings.scale or 0
         values = []
         with torch.inference_mode():
             for pair in pairs:
                 result: Tensor = self.average(torch.from_numpy(pair.low)[None, None].to(self.device))
                 rounded = np.clip(np.floor(result[0, 0].cpu().numpy() * 255 + 0.5), 0, 255)
-                error = (rounded - pair.high)[shave:-shave, shave:-shave]
+                rows, columns = pair.high.shape
+                error = (rounded - pair.high)[shave : rows - shave, shave : columns - shave]
                 mse = max(float(np.mean(np.square(error, dtype=np.float64))), 1e-10)
                 values.append(10 * math.log10(255**2 / mse))
         return float(np.mean(values))
