@@ -181,10 +181,11 @@ void convolve(const std::string& target) {
                                         border,           activation,         nullptr, nullptr};
         };
         constexpr ptrdiff_t any = PTRDIFF_MAX;
-        std::vector<Convolution> layers{make_conv2d(first.array(), arguments(1, 2, Activation::slope), any),
-                                        make_conv2d(second.array(), arguments(2, 1, Activation::relu), any),
-                                        make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}),
-                                        make_conv2d(fourth.array(), arguments(1, 1, Activation::none), any)};
+        std::vector<Convolution> layers{
+            make_conv2d(first.array(), arguments(1, 2, Activation::slope), any),
+            make_conv2d(second.array(), arguments(2, 1, Activation::relu), any),
+            make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}),
+            make_conv2d(fourth.array(), arguments(1, 1, Activation::none), any)};
         layers.back().shuffles = {2};
         for (const auto& [rows, columns] : std::vector<std::array<ptrdiff_t, 2>>{{5, 7}, {31, 18}, {70, 333}}) {
             const ptrdiff_t half[2] = {(rows - 1) / 2 + 1, (columns - 1) / 2 + 1};
@@ -196,9 +197,8 @@ void convolve(const std::string& target) {
             Image image(DType::f32, {2, 1, rows, columns}), result(DType::f32, {2, 1, sizes[4][0], sizes[4][1]}),
                 features(DType::f32, {2, 8, rows, columns});
             const Array from = image.array();
-            compare_threads(target + " convolve_chain", result, [&](int threads, const Array& to) {
-                convolve_chain(layers, sizes, from, to, threads);
-            });
+            compare_threads(target + " convolve_chain", result,
+                            [&](int threads, const Array& to) { convolve_chain(layers, sizes, from, to, threads); });
             compare_threads(target + " convolve", features,
                             [&](int threads, const Array& to) { fastimg::convolve(layers[0], from, to, threads); });
         }
