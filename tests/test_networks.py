@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import run_python
 
 from fastimg import nn
 from fastimg.models import Conv2d, ConvTranspose2d, Network, PixelShuffle
@@ -155,5 +155,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in KB, as Linux tells it")
 def test_memory():
     """Intermediate images, 240 MB each here, are never there as a whole."""
-    grown = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
-    assert int(grown) < 2 * 8 * 1024 + 4096
+    assert int(run_python(MEMORY).stdout) < 2 * 8 * 1024 + 4096
