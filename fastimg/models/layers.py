@@ -197,7 +197,7 @@ class PixelShuffle:
 
 Layer = Conv2d | ConvTranspose2d | PixelShuffle
 
-_FUSED_DTYPES = [dtype for dtype in arrays.IMAGE_DTYPES if dtype != np.float64]
+_HALF_DTYPES = [dtype for dtype in arrays.IMAGE_DTYPES if dtype != np.float64]
 
 
 class Network:
@@ -293,9 +293,9 @@ class Network:
             `x` is not on a GPU, or if a layer does not fit there: the message says which, and why.
         """
         _checks.one_of(precision, "precision", _PRECISIONS)
-        fused = precision == "float16"
-        source = arrays.take(x, "x", dtypes=_FUSED_DTYPES if fused else [np.float32])
-        if fused and not source.on_gpu:
+        in_half = precision == "float16"
+        source = arrays.take(x, "x", dtypes=_HALF_DTYPES if in_half else [np.float32])
+        if in_half and not source.on_gpu:
             raise ValueError("precision must be 'float32' for an array on the CPU, got 'float16'")
         shape = source.data.shape
         _checks.rank(len(shape), "x", (3, 4), "channels, rows and columns, after an optional batch")
@@ -304,9 +304,9 @@ class Network:
             raise ValueError(f"x must have {self.in_channels} channels, got shape {shape}")
         *inner, last = self._shapes(shape)
         n_threads = _checks.threads(threads)
-        result = source.result(last, [source.data.dtype, *_FUSED_DTYPES] if fused else [np.float32], out)
+        result = source.result(last, [source.data.dtype, *_HALF_DTYPES] if in_half else [np.float32], out)
         with source.current():
-            if fused or not source.on_gpu:
+            if in_half or not source.on_gpu:
                 images, results = (a if a.ndim == 4 else a[np.newaxis] for a in (source.data, result.data))
                 source.backend.network(images, results, self.layers, _kept_by_device(self, source), n_threads)
             else:
