@@ -1,67 +1,29 @@
 #include "conv2d.hpp"
 
 namespace fastimg {
+
 namespace {
 
-// A block of channels, all at one place: every tap feeds all of them. One pattern per block size.
-void add_channel_blocks(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
-    ptrdiff_t channel = 0;
-    for (const ptrdiff_t size : even_parts(layer.outputs, block_channels(layer.target))) {
-        if (layer.patterns.empty() || layer.patterns.back().outputs.size() != size_t(size)) {
-            std::vector<SingleTap> taps;
-            for (ptrdiff_t u = 0; u < height; ++u)
-                for (ptrdiff_t v = 0; v < width; ++v)
-                    for (size_t m = 0; m < size_t(size); ++m)
-                        taps.push_back(
-                            {u * a.dilation[0] - a.padding[0], v * a.dilation[1] - a.padding[1], m, u * width + v});
-            layer.patterns.push_back(make_pattern(std::vector<CellPlace>(size_t(size), CellPlace{0, 0}), taps));
-        }
-        Block block{layer.patterns.size() - 1, {}};
-        for (ptrdiff_t m = 0; m < size; ++m) block.channel[size_t(m)] = channel++;
-        layer.blocks.push_back(block);
-    }
-}
-
-// A single output channel: a block of rows, which read mostly the same input.
-void add_row_block(Convolution& layer, const ConvolutionArguments& a, ptrdiff_t height, ptrdiff_t width) {
-    std::vector<CellPlace> rows;
-    std::vector<SingleTap> taps;
-    for (ptrdiff_t row = 0; row < kCellBlockOutputs; ++row) {
-        rows.push_back({row, 0});
-        for (ptrdiff_t u = 0; u < height; ++u)
-            for (ptrdiff_t v = 0; v < width; ++v)
-                taps.push_back({row * a.stride[0] + u * a.dilation[0] - a.padding[0], v * a.dilation[1] - a.padding[1],
-                                size_t(row), u * width + v});
-    }
-    layer.patterns.push_back(make_pattern(rows, taps));
-    layer.blocks.push_back({0, {}});
-    layer.cell[0] = kCellBlockOutputs;
-    layer.step[0] = kCellBlockOutputs * a.stride[0];
+Axis axis_of(size_t axis, const Array& weight, const ConvolutionArguments& a) {
+    const ptrdiff_t kernel = weight.shape[2 + axis];
+    std::vector<AxisTap> taps;
+    for (ptrdiff_t u = 0; u < kernel; ++u) taps.push_back({u * a.dilation[axis] - a.padding[axis], u});
+    return {1, a.stride[axis], kernel, {taps}};
 }
 
 }  // namespace
 
-Convolution make_conv2d(const Array& weight, const ConvolutionArguments& arguments, ptrdiff_t out_rows) {
-    const ptrdiff_t height = weight.shape[2], width = weight.shape[3];
-    Convolution layer{};
-    layer.target = active_target();
-    layer.cell = {1, 1};
-    layer.step = arguments.stride;
-    layer.inputs = weight.shape[1];
-    layer.outputs = weight.shape[0] / arguments.groups;
-    if (layer.outputs == 1 && layer.inputs >= 4 && height > 1 && out_rows > 1)
-        add_row_block(layer, arguments, height, width);
-    else
-        add_channel_blocks(layer, arguments, height, width);
-    complete(layer,
-             {static_cast<const float*>(weight.data), layer.outputs * weight.stride[0], weight.stride[0],
-              weight.stride[1], weight.stride[2], weight.stride[3], width},
-             arguments);
-    return layer;
+std::vector<Convolution> make_conv2d(const Array& weight, const ConvolutionArguments& arguments) {
+    const ptrdiff_t outputs = weight.shape[0] / arguments.groups;
+    return make_convolutions(
+        {axis_of(0, weight, arguments), axis_of(1, weight, arguments), arguments.groups, weight.shape[1], outputs},
+        {static_cast<const float*>(weight.data), outputs * weight.stride[0], weight.stride[0], weight.stride[1],
+         weight.stride[2], weight.stride[3]},
+        arguments);
 }
 
 void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out, int threads) {
-    convolve(make_conv2d(weight, arguments, out.shape[2]), x, out, threads);
+    convolve_alone(make_conv2d(weight, arguments), x, out, threads);
 }
 
 }  // namespace fastimg

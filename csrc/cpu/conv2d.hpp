@@ -9,8 +9,8 @@
 
 namespace fastimg {
 
-// The layer; `out_rows` are those of its results.
-Convolution make_conv2d(const Array& weight, const ConvolutionArguments& arguments, ptrdiff_t out_rows);
+// The layer, or the two that it is best computed as.
+std::vector<Convolution> make_conv2d(const Array& weight, const ConvolutionArguments& arguments);
 
 void conv2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out, int threads);
 

@@ -10,9 +10,9 @@
 
 namespace fastimg {
 
-// The layer; `out_size` are rows and columns of its results.
-Convolution make_conv_transpose2d(const Array& weight, const ConvolutionArguments& arguments,
-                                  const std::array<ptrdiff_t, 2>& out_size);
+// The layer, or the two that it is best computed as; `out_size` are rows and columns of its results.
+std::vector<Convolution> make_conv_transpose2d(const Array& weight, const ConvolutionArguments& arguments,
+                                               const std::array<ptrdiff_t, 2>& out_size);
 
 void conv_transpose2d(const Array& x, const Array& weight, const ConvolutionArguments& arguments, const Array& out,
                       int threads);

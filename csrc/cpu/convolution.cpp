@@ -20,27 +20,6 @@ std::vector<ptrdiff_t> even_parts(ptrdiff_t n, ptrdiff_t most) {
     return parts;
 }
 
-Pattern make_pattern(std::vector<CellPlace> outputs, std::vector<SingleTap> taps) {
-    Pattern pattern{std::move(outputs), {}};
-    std::sort(taps.begin(), taps.end(), [](const SingleTap& a, const SingleTap& b) {
-        return std::tie(a.row, a.column, a.output) < std::tie(b.row, b.column, b.output);
-    });
-    for (const SingleTap& tap : taps) {
-        if (pattern.taps.empty() || pattern.taps.back().row != tap.row || pattern.taps.back().column != tap.column) {
-            pattern.taps.push_back({tap.row, tap.column, {}});
-            pattern.taps.back().weight.fill(-1);
-        }
-        pattern.taps.back().weight[tap.output] = tap.weight;
-    }
-    return pattern;
-}
-
-unsigned takers(const Tap& tap) {
-    unsigned outputs = 0;
-    for (size_t m = 0; m < kBlockOutputs; ++m) outputs |= unsigned(tap.weight[m] >= 0) << m;
-    return outputs;
-}
-
 namespace {
 
 void find_reach(Convolution& layer) {
@@ -55,42 +34,126 @@ void find_reach(Convolution& layer) {
     layer.reach = {greatest[0] - least[0], greatest[1] - least[1]};
 }
 
-}  // namespace
+void add_blocks(Convolution& layer) {
+    ptrdiff_t channel = 0;
+    for (const ptrdiff_t outputs : even_parts(layer.outputs, block_channels(layer.target))) {
+        for (size_t pattern = 0; pattern < layer.patterns.size(); ++pattern)
+            layer.blocks.push_back({pattern, channel, outputs});
+        channel += outputs;
+    }
+}
 
-void complete(Convolution& layer, const Kernels& kernels, const ConvolutionArguments& arguments) {
-    layer.border = arguments.border;
-    layer.activation = arguments.activation;
-    layer.groups = arguments.groups;
-    find_reach(layer);
+void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns,
+                 const ConvolutionArguments& arguments) {
     for (ptrdiff_t group = 0; group < layer.groups; ++group) {
         for (const Block& block : layer.blocks) {
-            const Pattern& pattern = layer.patterns[block.pattern];
-            const size_t outputs = pattern.outputs.size();
-            for (size_t m = 0; m < kBlockOutputs; ++m) {
-                const ptrdiff_t channel = group * layer.outputs + block.channel[m < outputs ? m : 0];
+            for (ptrdiff_t m = 0; m < kBlockOutputs; ++m) {
+                const ptrdiff_t channel = group * layer.outputs + block.channel + (m < block.outputs ? m : 0);
                 layer.bias.push_back(arguments.bias != nullptr ? arguments.bias[channel] : 0.0f);
                 layer.slope.push_back(arguments.slope != nullptr ? arguments.slope[channel] : 0.0f);
             }
-            for_each_tap(pattern, layer.inputs, [&](ptrdiff_t input, const Tap& tap) {
-                const float* const kernel = kernels.data + group * kernels.group + input * kernels.input;
-                for (size_t m = 0; m < outputs; ++m)
-                    if (tap.weight[m] >= 0)
-                        layer.weights.push_back(
-                            kernel[block.channel[m] * kernels.output + tap.weight[m] / kernels.width * kernels.row +
-                                   tap.weight[m] % kernels.width * kernels.column]);
+            for_each_tap(layer.patterns[block.pattern], layer.inputs, [&](ptrdiff_t input, const Tap& tap) {
+                const float* const kernel = kernels.data + group * kernels.group + input * kernels.input +
+                                            tap.weight / kernel_columns * kernels.row +
+                                            tap.weight % kernel_columns * kernels.column;
+                for (ptrdiff_t m = 0; m < block.outputs; ++m)
+                    layer.weights.push_back(kernel[(block.channel + m) * kernels.output]);
             });
         }
     }
 }
 
-void convolve(const Convolution& layer, const Array& x, const Array& out, int threads) {
-    FASTIMG_DISPATCH_TO(layer.target, convolve, layer, view<float, 4>(x), view<float, 4>(out), threads);
+Convolution make_convolution(const Geometry& geometry, const Kernels& kernels, const ConvolutionArguments& arguments,
+                             std::vector<Pattern> patterns) {
+    Convolution layer{};
+    layer.target = active_target();
+    layer.cell = {geometry.rows.cell, geometry.columns.cell};
+    layer.step = {geometry.rows.step, geometry.columns.step};
+    layer.groups = geometry.groups;
+    layer.inputs = geometry.inputs;
+    layer.outputs = geometry.outputs;
+    layer.border = arguments.border;
+    layer.activation = arguments.activation;
+    layer.patterns = std::move(patterns);
+    find_reach(layer);
+    add_blocks(layer);
+    add_weights(layer, kernels, geometry.columns.kernel, arguments);
+    return layer;
 }
 
-void convolve_chain(const std::vector<Convolution>& layers, const std::vector<std::array<ptrdiff_t, 2>>& sizes,
-                    const Array& x, const Array& out, int threads) {
-    FASTIMG_DISPATCH_TO(layers[0].target, convolve_chain, layers, sizes, view<float, 4>(x), view<float, 4>(out),
-                        threads);
+std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
+    std::vector<Pattern> patterns;
+    for (ptrdiff_t row = 0; row < rows.cell; ++row) {
+        for (ptrdiff_t column = 0; column < columns.cell; ++column) {
+            patterns.push_back({{row, column}, {}});
+            for (const AxisTap y : rows.places[size_t(row)])
+                for (const AxisTap x : columns.places[size_t(column)])
+                    patterns.back().taps.push_back({y.input, x.input, y.weight * columns.kernel + x.weight});
+        }
+    }
+    return patterns;
+}
+
+// ---- few output channels ------------------------------------------------------------------------------------------
+
+Axis pixel() { return {1, 1, 1, {{{0, 0}}}}; }
+
+bool is_better_by_rows(const Geometry& g) {
+    return g.outputs <= 2 && g.inputs >= 4 && g.rows.kernel > 1 && g.rows.step == 1;
+}
+
+// Along the columns alone, to channels [group][output][row of the kernel].
+Convolution make_rows(const Geometry& g, const Kernels& kernels, ConvolutionArguments arguments) {
+    const ptrdiff_t outputs = g.outputs * g.rows.kernel;
+    std::vector<float> weights;
+    for (ptrdiff_t group = 0; group < g.groups; ++group)
+        for (ptrdiff_t input = 0; input < g.inputs; ++input)
+            for (ptrdiff_t output = 0; output < g.outputs; ++output)
+                for (ptrdiff_t row = 0; row < g.rows.kernel; ++row)
+                    for (ptrdiff_t column = 0; column < g.columns.kernel; ++column)
+                        weights.push_back(
+                            kernels.data[group * kernels.group + input * kernels.input + output * kernels.output +
+                                         row * kernels.row + column * kernels.column]);
+    const ptrdiff_t per_input = outputs * g.columns.kernel;
+    arguments.activation = Activation::none;
+    arguments.bias = arguments.slope = nullptr;
+    return make_convolution({pixel(), g.columns, g.groups, g.inputs, outputs},
+                            {weights.data(), g.inputs * per_input, g.columns.kernel, per_input, 0, 1}, arguments,
+                            patterns_of(pixel(), g.columns));
+}
+
+Convolution make_sum_of_rows(const Geometry& g, const ConvolutionArguments& arguments) {
+    std::vector<Pattern> patterns = patterns_of(g.rows, pixel());
+    for (Pattern& pattern : patterns)
+        for (Tap& tap : pattern.taps) tap.input = tap.weight;
+    const float one = 1;
+    return make_convolution({g.rows, pixel(), g.groups * g.outputs, g.rows.kernel, 1}, {&one, 0, 0, 0, 0, 0}, arguments,
+                            std::move(patterns));
+}
+
+}  // namespace
+
+std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& kernels,
+                                           const ConvolutionArguments& arguments) {
+    if (!is_better_by_rows(g)) return {make_convolution(g, kernels, arguments, patterns_of(g.rows, g.columns))};
+    return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
+}
+
+Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::array<ptrdiff_t, 2>& out) {
+    if (parts == 1) return {in, out};
+    return {in, {in[0], out[1]}, out};
+}
+
+void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const Array& out, int threads) {
+    if (parts.size() == 1)
+        FASTIMG_DISPATCH_TO(parts[0].target, convolve_alone, parts[0], view<float, 4>(x), view<float, 4>(out), threads);
+    const Sizes sizes = sizes_within(parts.size(), {x.shape[2], x.shape[3]}, {out.shape[2], out.shape[3]});
+    convolve(parts, sizes, x, out, threads);
+}
+
+void convolve(const std::vector<Convolution>& layers, const Sizes& sizes, const Array& x, const Array& out,
+              int threads) {
+    FASTIMG_DISPATCH_TO(layers[0].target, convolve, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
 }
 
 }  // namespace fastimg

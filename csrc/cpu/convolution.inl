@@ -10,6 +10,7 @@
 // halo is small, and the output once more for being read before it is written.
 
 #include "convolution_kernel.inl"
+#include "convolution_results.inl"
 #include "convolution_staging.inl"
 
 namespace fastimg::FASTIMG_TARGET {
@@ -85,9 +86,7 @@ public:
     Layer(const Convolution& layer, const View<float, 4>& x, const View<float, 4>& out)
         : layer_(layer), x_(x), out_(out) {
         for (int axis = 0; axis < 2; ++axis) cells_[axis] = divide_up(out.shape[2 + axis], layer.cell[size_t(axis)]);
-        size_t most = 1;
-        for (const Pattern& pattern : layer.patterns) most = std::max(most, pattern.outputs.size());
-        block_vectors_ = kBlockVectors[most];
+        block_vectors_ = kBlockVectors[most_outputs(layer)];
         tiling_ = choose_tiling(layer, cells_, block_vectors_ * kLanes);
         const ptrdiff_t planes = x.shape[0] * layer.groups;
         const ptrdiff_t wanted = divide_up(kWantedTasks, std::max<ptrdiff_t>(1, planes * tiling_.tiles[1]));
@@ -97,22 +96,23 @@ public:
         }
         is_read_ = rows_read(layer, tiling_.rows);
         const ptrdiff_t tasks = planes * tiling_.tiles[0] * tiling_.tiles[1];
-        const ptrdiff_t blocks = ptrdiff_t(layer.blocks.size());
-        shares_ = std::clamp<ptrdiff_t>(kWantedTasks / std::max<ptrdiff_t>(tasks, 1), 1, divide_up(blocks, 4));
-        for (const Pattern& pattern : layer.patterns) programs_.push_back(program_of(pattern, layer, tiling_));
-        blocks_ = place_blocks(layer, programs_, out.stride[1], out.stride[2], out.stride[3]);
+        for (const Pattern& pattern : layer.patterns) offsets_.push_back(offsets_of(pattern, layer, tiling_));
+        bunches_ = place_blocks(layer, offsets_, 0, {out.stride[1], out.stride[2], out.stride[3]});
+        const ptrdiff_t of_group = ptrdiff_t(bunches_.size()) / layer.groups;
+        shares_ = std::clamp<ptrdiff_t>(kWantedTasks / std::max<ptrdiff_t>(tasks, 1), 1, divide_up(of_group, 4));
     }
 
     void run(int threads) const {
         const ptrdiff_t tasks = x_.shape[0] * layer_.groups * tiling_.tiles[0] * tiling_.tiles[1] * shares_;
-        const size_t floats = size_t(layer_.inputs * tiling_.channel_stride + block_vectors_ * kLanes);
+        const size_t tile = size_t(layer_.inputs * tiling_.channel_stride + block_vectors_ * kLanes);
+        const size_t sheet = sheet_size(bunches_, layer_.cell[1]);
         parallel_for(
-            tasks, threads, [floats] { return Scratch<float>(floats); },
-            [&](ptrdiff_t task, Scratch<float>& tile) { run_task(task, tile.data()); });
+            tasks, threads, [=] { return Scratch<float>(tile + sheet); },
+            [&](ptrdiff_t task, Scratch<float>& memory) { run_task(task, memory.data(), memory.data() + tile); });
     }
 
 private:
-    void run_task(ptrdiff_t task, float* tile) const {
+    void run_task(ptrdiff_t task, float* tile, float* sheet) const {
         const ptrdiff_t share = task % shares_;
         task /= shares_;
         const ptrdiff_t column = task % tiling_.tiles[1] * tiling_.columns;
@@ -125,9 +125,9 @@ private:
         const ptrdiff_t columns = std::min(tiling_.columns, cells_[1] - column);
         stage_tile(tile, image, group * layer_.inputs, row, column, rows, columns);
 
-        const ptrdiff_t blocks = ptrdiff_t(layer_.blocks.size());
-        const PlacedBlock* const first = blocks_.data() + group * blocks + share * blocks / shares_;
-        const PlacedBlock* const last = blocks_.data() + group * blocks + (share + 1) * blocks / shares_;
+        const ptrdiff_t bunches = ptrdiff_t(bunches_.size()) / layer_.groups;
+        const Bunch* const first = bunches_.data() + group * bunches + share * bunches / shares_;
+        const Bunch* const last = bunches_.data() + group * bunches + (share + 1) * bunches / shares_;
         ptrdiff_t vector = 0;
         for (const ptrdiff_t vectors : even_parts(divide_up(columns, kLanes), block_vectors_)) {
             const ptrdiff_t begin = vector * kLanes;
@@ -136,13 +136,20 @@ private:
                 float* const out = out_.at(image, 0, (row + i) * layer_.cell[0], (column + begin) * layer_.cell[1]);
                 const float* const in = tile + i * layer_.step[0] * tiling_.row_stride + begin;
                 const ptrdiff_t rows_left = out_.shape[2] - (row + i) * layer_.cell[0];
-                const bool whole = count == vectors * kLanes && out_.stride[3] == 1 && layer_.cell[1] == 1 &&
-                                   rows_left >= layer_.cell[0];
-                const Room room{whole,          count,
-                                rows_left,      out_.shape[3] - (column + begin) * layer_.cell[1],
-                                layer_.cell[1], out_.stride[3]};
-                for (const PlacedBlock* block = first; block != last; ++block)
-                    run_placed(*block, in, out, vectors, room);
+                const ptrdiff_t columns_left = out_.shape[3] - (column + begin) * layer_.cell[1];
+                const bool directly = count == vectors * kLanes && out_.stride[3] == 1 && layer_.cell[1] == 1 &&
+                                      rows_left >= layer_.cell[0];
+                const auto deliver = [&](const CellRow& r, const float* values) {
+                    if (r.row < rows_left)
+                        store_row(out + r.out_offset, values, std::min(count * layer_.cell[1], columns_left),
+                                  out_.stride[3]);
+                };
+                for (const Bunch* bunch = first; bunch != last; ++bunch) {
+                    if (directly)
+                        run_directly(*bunch, in, out, vectors);
+                    else
+                        run_by_sheet(*bunch, in, sheet, vectors, layer_.cell[1], deliver);
+                }
             }
             vector += vectors;
         }
@@ -177,13 +184,13 @@ private:
     ptrdiff_t cells_[2];
     ptrdiff_t block_vectors_;
     Tiling tiling_;
-    std::vector<bool> is_read_;  // by row of a staged tile
-    ptrdiff_t shares_;           // tasks that share a tile, each with some of the blocks
-    std::vector<PatternProgram> programs_;
-    std::vector<PlacedBlock> blocks_;  // of all groups
+    std::vector<bool> is_read_;                    // by row of a staged tile
+    ptrdiff_t shares_;                             // tasks that share a tile, each with some of the blocks
+    std::vector<std::vector<ptrdiff_t>> offsets_;  // of each pattern's taps
+    std::vector<Bunch> bunches_;                   // of all groups
 };
 
-inline void convolve(const Convolution& layer, const View<float, 4>& x, const View<float, 4>& out, int threads) {
+inline void convolve_alone(const Convolution& layer, const View<float, 4>& x, const View<float, 4>& out, int threads) {
     Layer(layer, x, out).run(threads);
 }
 

@@ -18,8 +18,9 @@ constexpr ptrdiff_t kWindowsBytes = 1 << 20;      // of all windows of a thread,
 constexpr ptrdiff_t kMostWindowsBytes = 8 << 20;  // however narrow
 constexpr double kSumsPerCycle = 1.5 * kLanes;    // multiply-adds
 constexpr double kBytesPerCycle = 8;              // from and to what is beyond L2
+constexpr double kRowCycles = 200;                // to begin a row of an image: its page is mostly a new one
 constexpr ptrdiff_t kNarrowest = 4 * kLanes;      // columns of a strip
-constexpr ptrdiff_t kStepRows[] = {8, 4, 2, 1};   // cells of the last layer
+constexpr ptrdiff_t kStepRows[] = {32, 16, 8, 4, 2, 1};  // cells of the last layer
 
 struct Interval {
     ptrdiff_t begin = 0, end = 0;
@@ -31,14 +32,6 @@ struct Extent {
     Interval read;  // samples, some of them beyond the border
     Interval cells;
 };
-
-using Sizes = std::vector<std::array<ptrdiff_t, 2>>;  // of the images between layers: of layer l's input at l
-
-inline ptrdiff_t cell_size(const Convolution& layer, size_t axis) {
-    ptrdiff_t size = layer.cell[axis];
-    for (const ptrdiff_t r : layer.shuffles) size *= r;
-    return size;
-}
 
 inline Interval read_by(const Convolution& layer, size_t axis, Interval cells) {
     if (cells.size() <= 0) return {};
@@ -90,8 +83,8 @@ private:
         ptrdiff_t rows;   // of the window
         ptrdiff_t begin;  // of the window among a thread's windows
         ptrdiff_t block_vectors;
-        std::vector<PatternProgram> programs;
-        std::vector<PlacedBlock> blocks;
+        std::vector<std::vector<ptrdiff_t>> offsets;  // of each pattern's taps
+        std::vector<Bunch> bunches;
     };
 
     ptrdiff_t channels(size_t l) const { return layers_[l].groups * layers_[l].inputs; }
@@ -147,6 +140,7 @@ private:
     double cycles(const std::vector<ptrdiff_t>& heights) const {
         const Interval strip = this->strip(divide_up(cells_[1], strip_columns_) / 2);
         const std::vector<Extent> extents = this->extents(1, strip);
+        const double rows = double(channels(0) * sizes_[0][0] + out_.shape[1] * sizes_.back()[0]) / double(cells_[0]);
         double sums = 0, bytes = 0, passed = 0;
         for (size_t l = 0; l < layers_.size(); ++l) {
             const Layout layout = layout_of(l, heights[l], extents[l].read.size());
@@ -155,7 +149,8 @@ private:
             passed += 4.0 * double(channels(l) * layout.channel_stride) / double(step_rows_);
         }
         if (bytes > double(kMostWindowsBytes)) sums *= 1e3;
-        return (sums / kSumsPerCycle + (bytes > double(kWindowsBytes) ? passed / kBytesPerCycle : 0)) *
+        return (rows * kRowCycles + sums / kSumsPerCycle +
+                (bytes > double(kWindowsBytes) ? passed / kBytesPerCycle : 0)) *
                (1 + 0.05 / double(step_rows_)) / double(strip.size());
     }
 
@@ -185,13 +180,13 @@ private:
         return sums;
     }
 
-    // Multiply-adds of a cell, with those by weights that only some outputs of a block have.
+    // Multiply-adds of a cell.
     double taps(size_t l) const {
+        const Convolution& layer = layers_[l];
         double taps = 0;
-        for (const Block& block : layers_[l].blocks)
-            taps += double(layers_[l].patterns[block.pattern].taps.size() *
-                           layers_[l].patterns[block.pattern].outputs.size());
-        return taps * double(channels(l));
+        for (const Pattern& pattern : layer.patterns)
+            for_each_tap(pattern, layer.inputs, [&](ptrdiff_t, const Tap&) { ++taps; });
+        return taps * double(layer.outputs * layer.groups);
     }
     ptrdiff_t cells(size_t l, size_t axis) const { return divide_up(sizes_[l + 1][axis], cell_size(layers_[l], axis)); }
 
@@ -246,19 +241,17 @@ private:
     }
 
     void finish(size_t l) {
+        const Convolution& layer = layers_[l];
         Stage& stage = stages_[l];
-        size_t most = 1;
-        for (const Pattern& pattern : layers_[l].patterns) {
-            most = std::max(most, pattern.outputs.size());
-            stage.programs.push_back(program_of(pattern, layers_[l], stage.layout));
-        }
-        stage.block_vectors = kBlockVectors[most];
-        if (l + 1 == stages_.size()) {
-            stage.blocks = place_blocks(layers_[l], stage.programs, out_.stride[1], out_.stride[2], out_.stride[3]);
-        } else {
+        stage.block_vectors = kBlockVectors[most_outputs(layer)];
+        for (const Pattern& pattern : layer.patterns) stage.offsets.push_back(offsets_of(pattern, layer, stage.layout));
+        OutStrides stride{out_.stride[1], out_.stride[2], out_.stride[3]};
+        if (l + 1 < stages_.size()) {
             const Layout& next = stages_[l + 1].layout;
-            stage.blocks = place_blocks(layers_[l], stage.programs, next.channel_stride, next.row_stride, 1);
+            stride = {next.channel_stride, next.row_stride, 1};
         }
+        stage.bunches = place_blocks(layer, stage.offsets, layer.inputs * stage.layout.channel_stride, stride);
+        sheet_size_ = std::max(sheet_size_, sheet_size(stage.bunches, cell_size(layer, 1)));
     }
 
     // ---- which rows, when ------------------------------------------------------------------------------------------
@@ -333,7 +326,10 @@ private:
     class Walk {
     public:
         explicit Walk(const Chain& chain)
-            : chain_(chain), memory_(size_t(chain.windows_size_)), windows_(chain.stages_.size()) {
+            : chain_(chain),
+              memory_(size_t(chain.windows_size_)),
+              sheet_(chain.sheet_size_),
+              windows_(chain.stages_.size()) {
             std::fill_n(memory_.data(), chain.windows_size_, 0.0f);
         }
 
@@ -394,6 +390,7 @@ private:
                                           divide_up(read.size() - phase, layer.step[1]), x.shape[3]);
                 for (ptrdiff_t channel = 0; channel < chain_.channels(0); ++channel) {
                     for (ptrdiff_t row = w.filled; row < rows.end[0]; ++row) {
+                        prefetch_row(channel, row + chain_.step_rows_ * layer.step[0]);
                         float* const to = at(0, channel, row) + phase * chain_.stages_[0].layout.phase_stride;
                         const ptrdiff_t source = border_index(row, x.shape[2], layer.border);
                         if (source < 0)
@@ -404,6 +401,18 @@ private:
                 }
             }
             w.filled = std::max(w.filled, rows.end[0]);
+        }
+
+        // Of the image, for the next step: few strips are so wide that the processor would see the rows coming.
+        void prefetch_row(ptrdiff_t channel, ptrdiff_t row) const {
+            const View<float, 4>& x = chain_.x_;
+            const Interval read = columns_[0].read;
+            if (row < 0 || row >= x.shape[2] || x.stride[3] != 1) return;
+            const char* const begin =
+                reinterpret_cast<const char*>(x.at(image_, channel, row, std::max<ptrdiff_t>(read.begin, 0)));
+            const char* const end =
+                reinterpret_cast<const char*>(x.at(image_, channel, row, std::min(read.end, x.shape[3])));
+            for (const char* line = begin; line < end; line += 64) __builtin_prefetch(line, 0, 2);
         }
 
         // Rows of cells, over the strip's columns.
@@ -427,7 +436,6 @@ private:
         void run_blocks(size_t l, const float* in, ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors,
                         ptrdiff_t count) {
             const Convolution& layer = chain_.layers_[l];
-            const std::vector<PlacedBlock>& blocks = chain_.stages_[l].blocks;
             const ptrdiff_t cell_rows = cell_size(layer, 0), cell_columns = cell_size(layer, 1);
             const ptrdiff_t out_row = row * cell_rows, out_column = column * cell_columns;
             const bool is_last = l + 1 == windows_.size();
@@ -435,17 +443,18 @@ private:
             float* const out = is_last ? chain_.out_.at(image_, 0, out_row, out_column)
                                        : at(l + 1, 0, out_row) + out_column - windows_[l + 1].column;
             const ptrdiff_t stride = is_last ? chain_.out_.stride[3] : 1;
-            const bool fits = is_last ? count == vectors * kLanes && stride == 1 : true;
-            const Room room{fits && cell_columns == 1 && height - out_row >= cell_rows,
-                            count,
-                            height - out_row,
-                            width - out_column,
-                            cell_columns,
-                            stride};
-            const ptrdiff_t per_group = ptrdiff_t(layer.blocks.size());
-            const ptrdiff_t group_step = layer.inputs * chain_.stages_[l].layout.channel_stride;
-            for (ptrdiff_t i = 0; i < ptrdiff_t(blocks.size()); ++i)
-                run_placed(blocks[size_t(i)], in + i / per_group * group_step, out, vectors, room);
+            const bool fits = !is_last || (count == vectors * kLanes && stride == 1);
+            const bool directly = fits && cell_columns == 1 && height - out_row >= cell_rows;
+            const ptrdiff_t columns = std::min(count * cell_columns, width - out_column);
+            for (const Bunch& bunch : chain_.stages_[l].bunches) {
+                if (directly) {
+                    run_directly(bunch, in, out, vectors);
+                    continue;
+                }
+                run_by_sheet(bunch, in, sheet_.data(), vectors, cell_columns, [&](const CellRow& r, float* values) {
+                    if (r.row < height - out_row) store_row(out + r.out_offset, values, columns, stride);
+                });
+            }
         }
 
         // What stands beside the image that a window shows, beside the rows that have just been computed.
@@ -459,16 +468,20 @@ private:
             const Interval computed{rows.next[l - 1] * cell, rows.rows_computed(l - 1)};
             const bool reads = rows.target[l] > rows.next[l];
             const ptrdiff_t needed = reads ? read_by(layer, 0, {rows.next[l], rows.target[l]}).end : w.bordered;
+            const Interval left{read.begin, std::min<ptrdiff_t>(read.end, 0)},
+                right{std::max(read.begin, width), read.end};
+            const Interval above{w.bordered, std::min<ptrdiff_t>(needed, 0)},
+                below{std::max(w.bordered, height), needed};
+            const bool beside = left.size() > 0 || right.size() > 0 || layer.step[1] > 1;
             for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel) {
-                for (ptrdiff_t row = computed.begin; row < computed.end; ++row) {
+                for (ptrdiff_t row = computed.begin; beside && row < computed.end; ++row) {
                     float* const line = at(l, channel, row) - w.column;
                     const auto fill = [&](ptrdiff_t column) {
                         const ptrdiff_t source = border_index(column, width, layer.border);
                         line[column] = source < 0 ? 0.0f : line[source];
                     };
-                    for (ptrdiff_t column = read.begin; column < std::min<ptrdiff_t>(read.end, 0); ++column)
-                        fill(column);
-                    for (ptrdiff_t column = std::max(read.begin, width); column < read.end; ++column) fill(column);
+                    for (ptrdiff_t column = left.begin; column < left.end; ++column) fill(column);
+                    for (ptrdiff_t column = right.begin; column < right.end; ++column) fill(column);
                     if (layer.step[1] > 1) sort_columns(l, line + w.column);
                 }
                 const auto fill_row = [&](ptrdiff_t row) {
@@ -479,8 +492,8 @@ private:
                     else
                         std::memcpy(to, at(l, channel, source), size_t(layout.row_stride) * sizeof(float));
                 };
-                for (ptrdiff_t row = w.bordered; row < std::min<ptrdiff_t>(needed, 0); ++row) fill_row(row);
-                for (ptrdiff_t row = std::max(w.bordered, height); row < needed; ++row) fill_row(row);
+                for (ptrdiff_t row = above.begin; row < above.end; ++row) fill_row(row);
+                for (ptrdiff_t row = below.begin; row < below.end; ++row) fill_row(row);
             }
             w.bordered = std::max(w.bordered, needed);
             w.filled = std::max(w.filled, rows.end[l]);
@@ -498,7 +511,7 @@ private:
         }
 
         const Chain& chain_;
-        Scratch<float> memory_;
+        Scratch<float> memory_, sheet_;
         std::vector<float> unsorted_;
         std::vector<Window> windows_;
         std::vector<Extent> columns_;
@@ -512,10 +525,11 @@ private:
     ptrdiff_t strips_, strip_columns_, bands_, band_rows_, step_rows_;
     std::vector<Stage> stages_;
     ptrdiff_t windows_size_;
+    size_t sheet_size_ = 0;
 };
 
-inline void convolve_chain(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x,
-                           const View<float, 4>& out, int threads) {
+inline void convolve(const std::vector<Convolution>& layers, const Sizes& sizes, const View<float, 4>& x,
+                     const View<float, 4>& out, int threads) {
     Chain(layers, sizes, x, out, threads).run(threads);
 }
 

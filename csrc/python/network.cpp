@@ -11,6 +11,22 @@ namespace {
 // A chain of layers, their weights in the order of use.
 struct Network {
     std::vector<Convolution> layers;
+    std::vector<size_t> parts;  // that each layer as described is computed in
+
+    void add(std::vector<Convolution> layer) {
+        parts.push_back(layer.size());
+        for (Convolution& part : layer) layers.push_back(std::move(part));
+    }
+
+    // From the sizes of images between layers as described.
+    Sizes sizes_between_parts(const std::vector<Pair>& sizes) const {
+        Sizes between{sizes[0]};
+        for (size_t l = 0; l < parts.size(); ++l) {
+            const Sizes within = sizes_within(parts[l], sizes[l], sizes[l + 1]);
+            between.insert(between.end(), within.begin() + 1, within.end());
+        }
+        return between;
+    }
 };
 
 template <class Make>
@@ -18,8 +34,8 @@ auto adding(Make make) {
     return [make](Network& network, const py::array& weight, const Constants& bias, Pair stride, Pair padding,
                   Pair dilation, py::ssize_t groups, const std::string& padding_mode,
                   const std::optional<std::string>& activation, const Constants& slope) {
-        network.layers.push_back(make(
-            readable(weight), arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
+        network.add(make(readable(weight),
+                         arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
     };
 }
 
@@ -37,7 +53,7 @@ void bind_network(py::module_& m) {
     py::class_<Network> network(m, "Network");
     network.def(py::init<>());
     define_layer(network, "conv2d", adding([](const Array& weight, const ConvolutionArguments& arguments) {
-                     return make_conv2d(weight, arguments, any);
+                     return make_conv2d(weight, arguments);
                  }));
     define_layer(network, "conv_transpose2d", adding([](const Array& weight, const ConvolutionArguments& arguments) {
                      return make_conv_transpose2d(weight, arguments, {any, any});
@@ -50,7 +66,7 @@ void bind_network(py::module_& m) {
         [](const Network& network, const py::array& x, py::array& out, const std::vector<Pair>& sizes, int threads) {
             const Array x_view = readable(x), out_view = writable(out);
             py::gil_scoped_release nogil;
-            convolve_chain(network.layers, sizes, x_view, out_view, threads);
+            convolve(network.layers, network.sizes_between_parts(sizes), x_view, out_view, threads);
         },
         py::arg("x"), py::arg("out"), py::arg("sizes"), py::arg("threads"));
 }
