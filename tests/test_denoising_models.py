@@ -90,7 +90,7 @@ def test_files(tmp_path, rng, layers):
 def test_small_one(layers):
     model = models.DnCNN_s.from_pretrained()
     assert repr(model) == "DnCNN_s(9 layers, 1 channels)"
-    assert sum(layer.weight.size for layer in model.network.layers) == 146_016
+    assert sum(layer.weight.size for layer in model.layers) == 146_016
     with pytest.raises(ValueError, match=r"eight to 48 channels and one to 1 channel, got layers to \[5, 5, 1\]"):
         models.DnCNN_s(layers)
     with pytest.raises(ValueError, match="no weights of DnCNN come with fastimg"):
@@ -107,7 +107,7 @@ def test_slopes_make_it_leaky(tmp_path, rng):
     shapes = {"0.weight": (3, 1, 3, 3), "0.bias": (3,), "0.slope": (3,), "1.weight": (1, 3, 3, 3), "1.bias": (1,)}
     tensors = {f"convolution.{name}": rng.random(shape, np.float32) - 0.5 for name, shape in shapes.items()}
     save_file(tensors, tmp_path / "weights")
-    first, last = models.DnCNN.from_file(tmp_path / "weights").network.layers
+    first, last = models.DnCNN.from_file(tmp_path / "weights").layers
     assert (first.activation, last.activation) == ("prelu", None)
     np.testing.assert_array_equal(first.slope, tensors["convolution.0.slope"])
     save_file(tensors | {"convolution.1.slope": np.ones(1, np.float32)}, tmp_path / "weights")

@@ -171,7 +171,7 @@ def test_networks_name_what_does_not_fit(rng):
         network(np.ones((1, 0, 5), np.float32))
     with pytest.raises(ValueError, match="x must have 3 or 4 dimensions"):
         network(np.ones((5, 5), np.float32))
-    with pytest.raises(TypeError, match="x must have one of the dtypes float32, got float64"):
+    with pytest.raises(TypeError, match="x must have one of the dtypes uint8, uint16, float16, float32, got float64"):
         network(np.ones((1, 5, 5)))
     with pytest.raises(ValueError, match=r"out must have shape \(3, 3, 3\)"):
         network(np.ones((1, 5, 5), np.float32), out=np.ones((3, 5, 5), np.float32))

@@ -11,13 +11,20 @@ import pytest
 from conftest import run_python
 
 from fastimg import nn
-from fastimg.models import Conv2d, ConvTranspose2d, Network, PixelShuffle
+from fastimg.models import Add, Conv2d, ConvTranspose2d, Network, PixelShuffle
 
 MODES = ("zeros", "replicate", "reflect")
 
 
 def layer_by_layer(network: Network, x: np.ndarray) -> np.ndarray:
+    read = {}
     for layer in network.layers:
+        read[layer.name] = x
+        if isinstance(layer, Add):
+            if x.shape != read[layer.input_of].shape:
+                raise ValueError("shapes differ")
+            x = x + read[layer.input_of]
+            continue
         if isinstance(layer, PixelShuffle):
             r = layer.factor
             n, channels, rows, columns = x.shape
@@ -88,6 +95,31 @@ def networks(mode: str) -> dict[str, list]:
             conv(4, 1, 1, padding=2, padding_mode=mode),
         ],
         "no padding": [conv(1, 4, 5), conv(4, 4, 3), conv(4, 1, 7)],
+        "residual blocks": [
+            conv(1, 6, 3, **same, name="head"),
+            conv(6, 6, 3, **same, activation="relu", name="first"),
+            conv(6, 6, 3, **same),
+            Add(input_of="first"),
+            conv(6, 6, 3, **same, activation="relu", name="second"),
+            conv(6, 6, 3, **same),
+            Add(input_of="second"),
+            Add(input_of="first"),
+            conv(6, 1, 3, **same),
+            Add(input_of="head"),
+        ],
+        "its own input": [conv(3, 3, 5, padding=2, padding_mode=mode, name="a"), Add(input_of="a")],
+        "added where no tap reads": [
+            conv(1, 5, 1, name="a"),
+            conv(5, 4, 1, stride=2),
+            deconv(4, 4, 2, stride=2, padding=0, output_padding=0),
+            conv(4, 8, 3, **same, name="b"),
+            PixelShuffle(2, channels=2),
+            conv(2, 1, 3, stride=2, **same),
+            Add(input_of="a"),
+            conv(1, 4, 1, name="c"),
+            conv(4, 4, 5, padding=2, padding_mode=mode, groups=2),
+            PixelShuffle(2),
+        ],
         "many channels": [conv(3, 40, 3, **same, activation="relu"), conv(40, 13, 3, **same), conv(13, 9, 1)],
     }
 
@@ -100,8 +132,8 @@ def test_pieces_are_the_whole(target, rng, name, mode, size):
     x = rng.standard_normal((2, network.in_channels, *size), np.float32)
     try:
         expected = layer_by_layer(network, x)
-    except ValueError:  # too small for a layer
-        with pytest.raises(ValueError, match="x has too few rows or columns"):
+    except ValueError:  # too small for a layer, or sizes that differ
+        with pytest.raises(ValueError, match="x has too few rows or columns|adds the input of"):
             network(x)
         return
     for threads in (1, 3):
@@ -156,3 +188,51 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory():
     """Intermediate images, 240 MB each here, are never there as a whole."""
     assert int(run_python(MEMORY).stdout) < 2 * 8 * 1024 + 4096
+
+
+def in_unit(x: np.ndarray) -> np.ndarray:
+    return x * np.float32(1 / np.iinfo(x.dtype).max) if x.dtype.kind == "u" else x.astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+@pytest.mark.parametrize("name", ["fsrcnn", "residual blocks", "shuffles and groups"])
+def test_integers_at_both_ends(target, rng, name, dtype):
+    network = Network(networks("reflect")[name])
+    top = np.iinfo(dtype).max if dtype.startswith("u") else 1
+    x = (rng.random((2, network.in_channels, 40, 53)) * top).astype(dtype)
+    expected = network(in_unit(x))
+    for out_dtype in ("uint8", "uint16", "float16", "float32"):
+        out = np.empty(expected.shape, out_dtype)
+        assert network(x, out=out) is out
+        if out_dtype.startswith("u"):
+            most = np.float32(np.iinfo(out_dtype).max)
+            np.testing.assert_array_equal(out, np.clip(np.rint(expected * most), 0, most).astype(out_dtype))
+        else:
+            np.testing.assert_array_equal(out, expected.astype(out_dtype))
+    assert network(x).dtype == dtype
+    padded = np.zeros((2, network.in_channels, 40, 106), dtype)
+    padded[..., ::2] = x
+    np.testing.assert_array_equal(network(padded[..., ::2]), network(x))
+
+
+def test_nan_becomes_zero(target):
+    x = np.full((1, 3, 40), np.nan, np.float32)
+    assert (Network([Conv2d(np.ones((1, 1, 1, 1)))])(x, out=np.ones((1, 3, 40), np.uint8)) == 0).all()
+
+
+def test_what_cannot_be_added():
+    head, strided, shuffle = conv(1, 4, 3, padding=1, name="head"), conv(4, 4, 3, stride=2, name="s"), PixelShuffle(2)
+    for layers, message in (
+        ([Add(input_of="head")], "one layer before it, but 0 are called 'head'"),
+        ([head, Add(input_of="add")], "one layer before it, but 0 are called 'add'"),
+        ([head, conv(4, 1, 1, name="head"), Add(input_of="head")], "but 2 are called 'head'"),
+        ([head, strided, Add(input_of="s")], r"'s' has stride \(2, 2\)"),
+        ([head, shuffle, Add(input_of="pixel_shuffle")], "'pixel_shuffle' has a PixelShuffle"),
+        ([head, Add(input_of="head")], "layer 'add' adds the 1 channels that 'head' takes to 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Network(layers)
+    with pytest.raises(TypeError, match="layer 'add': input_of must be a string, got int"):
+        Add(3)
+    with pytest.raises(ValueError, match=r"adds the input of 'a', \(8, 9\) rows and columns .*, to \(6, 7\)"):
+        Network([conv(1, 1, 3, name="a"), Add(input_of="a")])(np.ones((1, 8, 9), np.float32))

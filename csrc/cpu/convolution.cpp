@@ -1,11 +1,14 @@
 #include "convolution.hpp"
 
+#include "convolution_plan.hpp"
+
 #include "support/border.hpp"
 #include "support/scratch.hpp"
 #include "support/thread_pool.hpp"
 
 #include <cstdlib>
 #include <iterator>
+#include <limits>
 #include <tuple>
 
 #define FASTIMG_KERNELS "convolution.inl"
@@ -139,6 +142,13 @@ std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& ker
     return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
 }
 
+double multiply_adds(const Convolution& layer) {
+    double taps = 0;
+    for (const Pattern& pattern : layer.patterns)
+        for_each_tap(pattern, layer.inputs, [&](ptrdiff_t, const Tap&) { ++taps; });
+    return taps * double(layer.outputs * layer.groups);
+}
+
 Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::array<ptrdiff_t, 2>& out) {
     if (parts == 1) return {in, out};
     return {in, {in[0], out[1]}, out};
@@ -153,7 +163,7 @@ void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const
 
 void convolve(const std::vector<Convolution>& layers, const Sizes& sizes, const Array& x, const Array& out,
               int threads) {
-    FASTIMG_DISPATCH_TO(layers[0].target, convolve, layers, sizes, view<float, 4>(x), view<float, 4>(out), threads);
+    FASTIMG_DISPATCH_TO(layers[0].target, convolve, layers, sizes, x, out, threads);
 }
 
 }  // namespace fastimg

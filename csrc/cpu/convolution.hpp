@@ -82,6 +82,7 @@ struct Convolution {
     std::array<ptrdiff_t, 2> reach;     // the greatest less the least
     ptrdiff_t groups, inputs, outputs;  // channels per group
     std::vector<ptrdiff_t> shuffles;    // r: r² channels of a result become r × r samples of one; one after the other
+    std::vector<size_t> added;          // layers of the chain whose input is added to the result
     std::vector<Pattern> patterns;      // one for each place in the cell
     std::vector<Block> blocks;          // of one group: channels by channels, all places of them
     BorderMode border;
@@ -143,7 +144,10 @@ Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::
 // One layer, given as its parts, from (n, c, y, x) to (n, o, y, x): float32 arrays of any strides.
 void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const Array& out, int threads);
 
-// Layers one after the other.
+// Multiply-adds of a cell.
+double multiply_adds(const Convolution& layer);
+
+// Layers one after the other, from and to uint8, uint16, float16 or float32; integers stand for [0, 1].
 void convolve(const std::vector<Convolution>& layers, const Sizes& sizes, const Array& x, const Array& out,
               int threads);
 

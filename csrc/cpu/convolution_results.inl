@@ -36,12 +36,6 @@ struct OutStrides {
     ptrdiff_t channel, row, column;
 };
 
-inline ptrdiff_t cell_size(const Convolution& layer, size_t axis) {
-    ptrdiff_t size = layer.cell[axis];
-    for (const ptrdiff_t r : layer.shuffles) size *= r;
-    return size;
-}
-
 // The blocks of all groups. `offsets` are those of the layer's patterns, and stay; groups read `group_stride` apart.
 inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vector<std::vector<ptrdiff_t>>& offsets,
                                        ptrdiff_t group_stride, const OutStrides& stride) {
@@ -90,6 +84,10 @@ inline size_t sheet_size(const std::vector<Bunch>& bunches, ptrdiff_t cell_colum
     size_t rows = 0;
     for (const Bunch& bunch : bunches) rows = std::max(rows, bunch.rows.size());
     return (rows + 1) * size_t(cell_columns * kSheetWidth);  // and a row of results
+}
+
+inline void add_row(float* to, const float* from, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += kLanes) store(to + i, load(to + i) + load(from + i));  // both have room for it
 }
 
 inline void run_directly(const Bunch& bunch, const float* in, float* out, ptrdiff_t vectors) {

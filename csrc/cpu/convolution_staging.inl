@@ -23,19 +23,29 @@ inline void copy_row(float* to, const float* from, ptrdiff_t n) {
     store(to + n - kLanes, load(from + n - kLanes));
 }
 
-inline void stage_row(float* to, const Span& span, const float* row, ptrdiff_t width, ptrdiff_t stride,
-                      BorderMode border) {
+// As floats, integers as if in [0, 1].
+template <class T>
+void stage_row(float* to, const Span& span, const T* row, ptrdiff_t width, ptrdiff_t stride, BorderMode border) {
     const auto outside = [&](ptrdiff_t i) {
         const ptrdiff_t column = border_index(span.first + i * span.step, width, border);
-        return column < 0 ? 0.0f : row[column * stride];
+        return column < 0 ? 0.0f : load_float(row + column * stride);
     };
     for (ptrdiff_t i = 0; i < span.begin; ++i) to[i] = outside(i);
-    const float* const from = row + (span.first + span.begin * span.step) * stride;
-    if (stride * span.step == 1)
-        copy_row(to + span.begin, from, span.end - span.begin);
-    else
-        for (ptrdiff_t i = 0; i < span.end - span.begin; ++i) to[span.begin + i] = from[i * stride * span.step];
+    const T* const from = row + (span.first + span.begin * span.step) * stride;
+    const ptrdiff_t count = span.end - span.begin;
+    if constexpr (std::is_same_v<T, float>) {
+        if (stride * span.step == 1)
+            copy_row(to + span.begin, from, count);
+        else
+            load_row(to + span.begin, from, count, stride * span.step);
+    } else {
+        load_row(to + span.begin, from, count, stride * span.step);
+    }
     for (ptrdiff_t i = span.end; i < span.count; ++i) to[i] = outside(i);
+    if constexpr (is_integer<T>) {
+        constexpr float scale = 1 / float(std::numeric_limits<T>::max());
+        for (ptrdiff_t i = 0; i < span.count; ++i) to[i] *= scale;
+    }
 }
 
 }  // namespace fastimg::FASTIMG_TARGET

@@ -3,6 +3,7 @@
 
 #include "convolution.hpp"
 
+#include <numeric>
 #include <vector>
 
 namespace fastimg {
@@ -13,7 +14,7 @@ struct Network {
     std::vector<Convolution> layers;
     std::vector<size_t> parts;  // that each layer as described is computed in
 
-    void add(std::vector<Convolution> layer) {
+    void append(std::vector<Convolution> layer) {
         parts.push_back(layer.size());
         for (Convolution& part : layer) layers.push_back(std::move(part));
     }
@@ -34,8 +35,8 @@ auto adding(Make make) {
     return [make](Network& network, const py::array& weight, const Constants& bias, Pair stride, Pair padding,
                   Pair dilation, py::ssize_t groups, const std::string& padding_mode,
                   const std::optional<std::string>& activation, const Constants& slope) {
-        network.add(make(readable(weight),
-                         arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
+        network.append(make(readable(weight),
+                            arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
     };
 }
 
@@ -61,6 +62,13 @@ void bind_network(py::module_& m) {
     network.def(
         "pixel_shuffle", [](Network& network, py::ssize_t factor) { network.layers.back().shuffles.push_back(factor); },
         py::arg("factor"));
+    network.def(
+        "add_input_of",
+        [](Network& network, size_t layer) {
+            const auto first = network.parts.begin();
+            network.layers.back().added.push_back(std::accumulate(first, first + ptrdiff_t(layer), size_t{0}));
+        },
+        py::arg("layer"));
     network.def(
         "run",
         [](const Network& network, const py::array& x, py::array& out, const std::vector<Pair>& sizes, int threads) {

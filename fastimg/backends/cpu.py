@@ -22,15 +22,17 @@ from .._fastimg_cpu import opencv_lab_to_bgr as opencv_lab_to_bgr
 from .._fastimg_cpu import random_noise as random_noise
 from .._fastimg_cpu import resize as resize
 from .._fastimg_cpu import structural_similarity as structural_similarity
+from .._planes import hand_over, unit
 
 
 def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any], threads: int) -> None:
-    """Run `layers` on (N, C, H, W) images of float32, piece by piece through all of them.
+    """Run `layers` on (N, C, H, W) images, piece by piece through all of them.
 
     Parameters
     ----------
-    image, result : arrays of float32
-    layers : sequence of Conv2d, ConvTranspose2d or PixelShuffle of `fastimg.models`
+    image, result : arrays of uint8, uint16, float16 or float32
+        Integers stand for [0, 1]: they are scaled as they come and go.
+    layers : sequence of Conv2d, ConvTranspose2d, PixelShuffle or Add of `fastimg.models`
     cache : dict
         What was made of these layers; empty at first.
     threads : int
@@ -40,7 +42,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
         image = _shuffled(image, layer.factor)
     layers = layers[len(shuffles) :]
     if not layers:
-        result[:] = image
+        hand_over(unit(image), result)
         return
     target = active_target()  # whose weights have an order of their own
     if target not in cache:
@@ -48,15 +50,15 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
     sizes = [image.shape[2:]]
     for layer in layers:
         size = layer.output_size(sizes[-1])
-        if _is_shuffle(layer):
-            sizes[-1] = size  # a matter of where the convolution before it writes
+        if not hasattr(layer, "weight"):
+            sizes[-1] = size  # a matter of what the convolution before it writes, and where
         else:
             sizes.append(size)
     cache[target].run(image, result, sizes, threads)
 
 
 def _is_shuffle(layer: Any) -> bool:
-    return not hasattr(layer, "weight")
+    return hasattr(layer, "factor")
 
 
 def _shuffled(image: Any, factor: int) -> Any:
@@ -67,10 +69,15 @@ def _shuffled(image: Any, factor: int) -> Any:
 
 def _compiled(layers: Sequence[Any]) -> Network:
     network = Network()
+    names: list[str] = []  # of convolutions
     for layer in layers:
         if _is_shuffle(layer):
             network.pixel_shuffle(layer.factor)
             continue
+        if hasattr(layer, "input_of"):
+            network.add_input_of(names.index(layer.input_of))
+            continue
+        names.append(layer.name)
         add = network.conv_transpose2d if hasattr(layer, "output_padding") else network.conv2d
         slope = layer.slope
         add(

@@ -1,16 +1,17 @@
 """Networks that are data: a list of layers and a file of weights.
 
 `FSRCNN`, `FSRCNN_s` and `SRCNN` enlarge images; `SuperResolution` does so with a chain of layers of your own.
-`DnCNN` and `DnCNN_s` denoise. `Network` runs any chain of `Conv2d`, `ConvTranspose2d` and `PixelShuffle`.
+`DnCNN` and `DnCNN_s` denoise. `Network` runs any chain of `Conv2d`, `ConvTranspose2d`, `PixelShuffle` and `Add`.
 """
 
 from .denoising import DnCNN, DnCNN_s
-from .layers import Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
+from .layers import Add, Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
 from .super_resolution import FSRCNN, SRCNN, FSRCNN_s, SuperResolution
 
 __all__ = [
     "FSRCNN",
     "SRCNN",
+    "Add",
     "Conv2d",
     "ConvTranspose2d",
     "DnCNN",

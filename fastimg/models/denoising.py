@@ -9,11 +9,12 @@ from importlib import resources
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _checks, arrays
+from .._planes import store
 from . import weights_files
-from .layers import Conv2d, Layer, Network
-from .planes import store, unit
+from .layers import Add, Conv2d, Layer, Network
 from .weights_files import LayerTensors, Weights
 
 
@@ -30,12 +31,15 @@ class DnCNN:
 
     Attributes
     ----------
+    layers : tuple of layers
+        They tell the noise.
     network : Network
+        The same layers, and the image less the noise.
 
     Raises
     ------
     ValueError
-        If the layers do not fit one another, or do not keep size and channels.
+        If the layers do not fit one another, do not keep size and channels, or end in an activation.
 
     Notes
     -----
@@ -57,15 +61,17 @@ class DnCNN:
     """
 
     def __init__(self, layers: Iterable[Layer]) -> None:
-        self.network = Network(_named(layers))
-        channels = (self.network.in_channels, self.network.out_channels)
+        self.layers = _named(layers)
+        noise = Network(self.layers)
+        channels = (noise.in_channels, noise.out_channels)
         if channels not in ((1, 1), (3, 3)):
             raise ValueError(
                 f"layers must lead from one channel to one or from three to three, got {channels[0]} to {channels[1]}"
             )
-        size = self.network.output_size((64, 65))
+        size = noise.output_size((64, 65))
         if size != (64, 65):
             raise ValueError(f"layers must keep the size of the image, but lead from (64, 65) to {size}")
+        self.network = Network(_subtracted(self.layers))
 
     @classmethod
     def from_pretrained(cls) -> Self:
@@ -120,10 +126,10 @@ class DnCNN:
         metadata : mapping of str to str, optional
             Further notes for the file's header.
         """
-        weights_files.write(path, self.network.layers, {**(metadata or {}), "model": type(self).__name__})
+        weights_files.write(path, self.layers, {**(metadata or {}), "model": type(self).__name__})
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self.network.layers)} layers, {self.network.in_channels} channels)"
+        return f"{type(self).__name__}({len(self.layers)} layers, {self.network.in_channels} channels)"
 
     def __call__(self, image: Any, *, out: Any = None, threads: int | None = None, precision: str = "float32") -> Any:
         """Denoise an image.
@@ -164,14 +170,12 @@ class DnCNN:
         _checks.non_empty(pixels.shape, "image")
         result = source.result(pixels.shape, [pixels.dtype], out)
         with source.current():
-            if pixels.dtype.kind == "f":
-                pixels = pixels.astype(np.float32, copy=False)
-            planes = np.atleast_3d(pixels).transpose(2, 0, 1)
-            batch = source.view.new((len(planes) // colours, colours, *planes.shape[1:]), np.dtype(np.float32))[0]
-            batch[...] = unit(planes).reshape(batch.shape)
-            noise = self.network(batch, threads=threads, precision=precision)
-            batch -= noise
-            store(batch.reshape(planes.shape).transpose(1, 2, 0), np.atleast_3d(result.data))
+            batch, denoised = _planes(pixels, colours), _planes(result.data, colours)
+            if pixels.dtype.kind == "u":
+                self.network(batch, out=denoised, threads=threads, precision=precision)
+            else:
+                batch = batch.astype(np.float32, copy=False)
+                store(self.network(batch, threads=threads, precision=precision), denoised)
         return result.give_back()
 
 
@@ -192,16 +196,33 @@ class DnCNN_s(DnCNN):
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__(layers)
-        channels = [layer.out_channels for layer in self.network.layers]
+        channels = [layer.out_channels for layer in self.layers]
         if channels != [48] * 8 + [1]:
             raise ValueError(f"layers must be eight to 48 channels and one to 1 channel, got layers to {channels}")
 
 
-def _named(layers: Iterable[Layer]) -> list[Layer]:
-    return [
-        replace(layer, name=f"convolution.{number}") if isinstance(layer, Conv2d) else layer
-        for number, layer in enumerate(layers)
-    ]
+def _planes(pixels: NDArray[Any], colours: int) -> NDArray[Any]:
+    """(H, W) or (H, W, C) pixels as (C / colours, colours, H, W), in the same memory."""
+    planes = np.atleast_3d(pixels).transpose(2, 0, 1)
+    return planes[np.newaxis] if colours == 3 else planes[:, np.newaxis]
+
+
+def _named(layers: Iterable[Layer]) -> tuple[Conv2d, ...]:
+    named: list[Conv2d] = []
+    for layer in layers:
+        if not isinstance(layer, Conv2d):
+            raise TypeError(f"layers must be Conv2d, got {type(layer).__name__}")
+        named.append(replace(layer, name=f"convolution.{len(named)}"))
+    return tuple(named)
+
+
+def _subtracted(layers: tuple[Conv2d, ...]) -> list[Layer]:
+    """Layers that tell the noise as layers that take it from the image."""
+    *inner, last = layers
+    if last.activation is not None:
+        raise ValueError(f"the last layer must have no activation, as noise has both signs, got {last.activation!r}")
+    negative = replace(last, weight=-last.weight, bias=None if last.bias is None else -last.bias)
+    return [*inner, negative, Add(input_of=layers[0].name)]
 
 
 def _in_order(weights: Weights) -> Iterable[LayerTensors]:

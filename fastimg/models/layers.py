@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _checks, arrays, nn
+from .._planes import Float32, hand_over, unit
 
-Float32 = NDArray[np.float32]
 Pair = int | tuple[int, int]  # rows and columns; one number for both
 
 _PRECISIONS = ("float32", "float16")
@@ -195,9 +195,45 @@ class PixelShuffle:
         return size[0] * self.factor, size[1] * self.factor
 
 
-Layer = Conv2d | ConvTranspose2d | PixelShuffle
+@dataclass(frozen=True, eq=False)
+class Add:
+    """Adds what an earlier layer has read: a residual connection.
 
-_HALF_DTYPES = [dtype for dtype in arrays.IMAGE_DTYPES if dtype != np.float64]
+    Parameters
+    ----------
+    input_of : str
+        Name of that layer: a `Conv2d` of stride 1 or a `ConvTranspose2d`. What it reads and what comes from the layer
+        before this one must have the same channels, rows and columns.
+
+    Raises
+    ------
+    TypeError
+        If `input_of` is not a string.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg.models import Add, Conv2d, Network
+    >>> half = Conv2d(np.full((1, 1, 1, 1), 0.5), name="half")
+    >>> Network([half, Add(input_of="half")])(np.array([[[2.0, 4.0]]], np.float32))
+    array([[[3., 6.]]], dtype=float32)
+    """
+
+    input_of: str
+    name: str = "add"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.input_of, str):
+            raise TypeError(f"layer {self.name!r}: input_of must be a string, got {type(self.input_of).__name__}")
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the result for an input of height and width `size`."""
+        return size
+
+
+Layer = Conv2d | ConvTranspose2d | PixelShuffle | Add
+
+_DTYPES = [dtype for dtype in arrays.IMAGE_DTYPES if dtype != np.float64]
 
 
 class Network:
@@ -205,7 +241,7 @@ class Network:
 
     Parameters
     ----------
-    layers : iterable of Conv2d, ConvTranspose2d or PixelShuffle
+    layers : iterable of Conv2d, ConvTranspose2d, PixelShuffle or Add
         In the order in which they run.
 
     Raises
@@ -213,7 +249,8 @@ class Network:
     TypeError
         If something else than a layer is among the layers.
     ValueError
-        If there is no layer, or if one does not take the channels that the one before it gives.
+        If there is no layer, if one does not take the channels that the one before it gives, or if an `Add` names no
+        layer before it, more than one, or one whose input cannot be added there.
 
     Notes
     -----
@@ -237,24 +274,37 @@ class Network:
             raise ValueError("layers must hold at least one layer, got none")
         for layer in self.layers:
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be Conv2d, ConvTranspose2d or PixelShuffle, got {type(layer).__name__}")
-        for before, layer in zip(self.layers, self.layers[1:], strict=False):
-            if layer.in_channels != before.out_channels:
-                raise ValueError(
-                    f"layer {layer.name!r} takes {layer.in_channels} channels, "
-                    f"but {before.name!r} before it gives {before.out_channels}"
+                raise TypeError(
+                    f"layers must be Conv2d, ConvTranspose2d, PixelShuffle or Add, got {type(layer).__name__}"
                 )
+        self._lenders: dict[int, int] = {}  # by the place of an Add: that of the layer whose input it adds
+        self.in_channels, self.out_channels = self._connect()
 
     def __repr__(self) -> str:
         return f"Network({self.in_channels} -> {self.out_channels} channels, {len(self.layers)} layers)"
 
-    @property
-    def in_channels(self) -> int:
-        return self.layers[0].in_channels
-
-    @property
-    def out_channels(self) -> int:
-        return self.layers[-1].out_channels
+    def _connect(self) -> tuple[int, int]:
+        """The channels that go in and come out, if the layers fit one another."""
+        inputs: list[int] = []  # channels, by layer
+        channels = 0
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Add):
+                lender = self._lenders[i] = _lender(layer, self.layers[:i])
+                inputs.append(channels)
+                if inputs[lender] != channels:
+                    raise ValueError(
+                        f"layer {layer.name!r} adds the {inputs[lender]} channels that {layer.input_of!r} takes "
+                        f"to {channels}"
+                    )
+                continue
+            if i > 0 and layer.in_channels != channels:
+                raise ValueError(
+                    f"layer {layer.name!r} takes {layer.in_channels} channels, "
+                    f"but {self.layers[i - 1].name!r} before it gives {channels}"
+                )
+            inputs.append(layer.in_channels)
+            channels = layer.out_channels
+        return inputs[0], channels
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the result for an input of height and width `size`."""
@@ -267,10 +317,11 @@ class Network:
 
         Parameters
         ----------
-        x : (N, C, H, W) or (C, H, W) array of float32
-            With precision "float16" also of uint8, uint16 or float16; integers stand for [0, 1].
-        out : array of the dtype of `x`, optional
-            Receives the result. With precision "float16" of any of these dtypes, integers rounded and clipped.
+        x : (N, C, H, W) or (C, H, W) array of uint8, uint16, float16 or float32
+            Integers stand for [0, 1].
+        out : array of any of these dtypes, optional
+            Receives the result; integers are rounded half to even and clipped, NaN becomes 0. By default of the dtype
+            of `x`.
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
         precision : {"float32", "float16"}
@@ -281,7 +332,7 @@ class Network:
 
         Returns
         -------
-        array of the dtype of `x`
+        array
             Of the kind of `x`.
 
         Raises
@@ -294,7 +345,7 @@ class Network:
         """
         _checks.one_of(precision, "precision", _PRECISIONS)
         in_half = precision == "float16"
-        source = arrays.take(x, "x", dtypes=_HALF_DTYPES if in_half else [np.float32])
+        source = arrays.take(x, "x", dtypes=_DTYPES)
         if in_half and not source.on_gpu:
             raise ValueError("precision must be 'float32' for an array on the CPU, got 'float16'")
         shape = source.data.shape
@@ -304,7 +355,7 @@ class Network:
             raise ValueError(f"x must have {self.in_channels} channels, got shape {shape}")
         *inner, last = self._shapes(shape)
         n_threads = _checks.threads(threads)
-        result = source.result(last, [source.data.dtype, *_HALF_DTYPES] if in_half else [np.float32], out)
+        result = source.result(last, [source.data.dtype, *_DTYPES], out)
         with source.current():
             if in_half or not source.on_gpu:
                 images, results = (a if a.ndim == 4 else a[np.newaxis] for a in (source.data, result.data))
@@ -315,36 +366,75 @@ class Network:
 
     def _run_one_by_one(self, source: arrays.Source, inner: list[tuple[int, ...]], result: Any) -> None:
         """Layer by layer, the last one into `result`; `inner` are the shapes between."""
-        # Two buffers in turn: fresh memory for each layer would cost more time than a small layer takes.
-        data = source.data
-        sizes = [max(map(math.prod, inner[i::2]), default=0) for i in (0, 1)]
-        buffers = [source.view.new((size,), np.dtype(np.float32))[0] for size in sizes]
-        *weights, last_weight = _weights_beside(source, self)
-        for i, (layer, weight, shape) in enumerate(zip(self.layers, weights, inner, strict=False)):
-            data = _run(layer, weight, data, buffers[i % 2][: math.prod(shape)].reshape(shape))
-        _run(self.layers[-1], last_weight, data, result)
+        # Two buffers in turn: fresh memory for each layer would cost more time than a small layer takes. What a later
+        # layer adds has memory of its own.
+        data = unit(source.data)
+        lent = set(self._lenders.values())
+        shapes = [*inner, result.shape]
+        float32 = np.dtype(np.float32)
+        sizes = [max(map(math.prod, shapes[i::2]), default=0) for i in (0, 1)]
+        buffers = [source.view.new((size,), float32)[0] for size in sizes]
+        inputs: dict[int, Float32] = {}
+        weights = _weights_beside(source, self)
+        for i, (layer, weight, shape) in enumerate(zip(self.layers, weights, shapes, strict=True)):
+            if i in lent:
+                inputs[i] = data
+            if i + 1 == len(shapes) and result.dtype == float32:
+                out = result
+            elif i + 1 in lent:
+                out = source.view.new(shape, float32)[0]
+            else:
+                out = buffers[i % 2][: math.prod(shape)].reshape(shape)
+            if isinstance(layer, Add):
+                np.add(data, inputs[self._lenders[i]], out=out)
+            else:
+                _run(layer, weight, data, out)
+            data = out
+        if data is not result:
+            hand_over(data, result)
 
     def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Shapes of the results of all layers for an input of `shape`."""
-        shapes, size = [], (shape[-2], shape[-1])
-        for layer in self.layers:
+        size = (shape[-2], shape[-1])
+        shapes, inputs, channels = [], [], self.in_channels
+        for i, layer in enumerate(self.layers):
+            inputs.append(size)
+            if i in self._lenders and inputs[self._lenders[i]] != size:
+                raise ValueError(
+                    f"layer {layer.name!r} adds the input of {self.layers[self._lenders[i]].name!r}, "
+                    f"{inputs[self._lenders[i]]} rows and columns for an x of {shape[-2:]}, to {size}"
+                )
             before, size = size, layer.output_size(size)
             if min(size) < 1:
                 raise ValueError(
                     f"x has too few rows or columns, {shape[-2:]}: after layer {layer.name!r} they would be {size}"
                 )
-            if not isinstance(layer, PixelShuffle) and layer.padding_mode == "reflect":
+            if isinstance(layer, Conv2d | ConvTranspose2d) and layer.padding_mode == "reflect":
                 reach = layer.reach_beyond(before)
                 if any(r >= n for r, n in zip(reach, before, strict=True)):
                     raise ValueError(
                         f"x has too few rows or columns, {shape[-2:]}: "
                         f"layer {layer.name!r} reflects {reach} of {before}"
                     )
-            shapes.append((*shape[:-3], layer.out_channels, *size))
+            channels = channels if isinstance(layer, Add) else layer.out_channels
+            shapes.append((*shape[:-3], channels, *size))
         return shapes
 
 
-def _run(layer: Layer, weight: Any, x: Float32, out: Float32) -> Float32:
+def _lender(layer: Add, before: tuple[Layer, ...]) -> int:
+    """The place of the layer whose input is added."""
+    places = [i for i, other in enumerate(before) if other.name == layer.input_of]
+    where = f"layer {layer.name!r}: input_of must name"
+    if len(places) != 1:
+        raise ValueError(f"{where} one layer before it, but {len(places)} are called {layer.input_of!r}")
+    lender = before[places[0]]
+    if not isinstance(lender, Conv2d | ConvTranspose2d) or (isinstance(lender, Conv2d) and lender.stride != (1, 1)):
+        found = f"stride {lender.stride}" if isinstance(lender, Conv2d) else f"a {type(lender).__name__}"
+        raise ValueError(f"{where} a Conv2d of stride 1 or a ConvTranspose2d, but {layer.input_of!r} has {found}")
+    return places[0]
+
+
+def _run(layer: Conv2d | ConvTranspose2d | PixelShuffle, weight: Any, x: Float32, out: Float32) -> Float32:
     """Run a layer, its `weight` where `x` is."""
     if isinstance(layer, PixelShuffle):
         return _pixel_shuffle(x, layer, out)

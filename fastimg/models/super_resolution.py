@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checks, arrays, color, transform
+from .._planes import Float32, store, unit
 from . import weights_files
-from .layers import Conv2d, ConvTranspose2d, Float32, Layer, Network, PixelShuffle
-from .planes import store, unit
+from .layers import Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
 from .weights_files import LayerTensors, Weights
 
 Shape = tuple[int, ...]
@@ -240,7 +240,7 @@ class _Enlargement:
 
     def _enlarge_grey(self, grey: NDArray[Any], result: NDArray[Any]) -> None:
         channels = self.model.network.in_channels
-        if self.precision == "float16" and grey.dtype.kind == "u" and channels == 1 and not self.model._takes_enlarged:
+        if grey.dtype.kind == "u" and channels == 1 and not self.model._takes_enlarged:
             self._run(grey[np.newaxis], result[np.newaxis])  # which scales and rounds by itself
             return
         planes, enlarged = self._empty((channels, *grey.shape)), self._empty((channels, *result.shape))

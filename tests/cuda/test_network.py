@@ -335,8 +335,8 @@ def test_precision_is_checked(device, rng):
         network(device.array(x), precision="half")
     with pytest.raises(ValueError, match="precision must be 'float32' for an array on the CPU, got 'float16'"):
         network(x, precision="float16")
-    with pytest.raises(TypeError, match="x must have one of the dtypes float32"):
-        network(device.array(x.astype(np.float16)))
+    with pytest.raises(TypeError, match="x must have one of the dtypes uint8, uint16, float16, float32"):
+        network(device.array(x.astype(np.int16)))
 
 
 # --- layer by layer -----------------------------------------------------------------------------------------------
@@ -374,3 +374,42 @@ def test_memory(device, rng):
     # Neighbouring pixels of 12 channels overlap in the banks where they are written, and a step whose pieces come from
     # several rows may find two of them in the same ones.
     assert sum(access.passes for access in shared) <= 1.35 * sum(access.ideal for access in shared)
+
+
+# --- sums and integers --------------------------------------------------------------------------------------------
+
+
+def residual(rng) -> Network:
+    head = convolution(rng, 8, 1, 3, **prelu(rng, 8), name="head")
+    blocks = [
+        layer
+        for name in ("first", "second")
+        for layer in (
+            convolution(rng, 8, 8, 3, **prelu(rng, 8), name=name),
+            convolution(rng, 8, 8, 3),
+            models.Add(input_of=name),
+        )
+    ]
+    return Network([head, *blocks, convolution(rng, 1, 8, 3), models.Add(input_of="head")])
+
+
+def test_sums_as_on_the_cpu(device, rng):
+    network = residual(rng)
+    x = rng.random((2, 1, 19, 23), np.float32)
+    np.testing.assert_allclose(device.numpy(network(device.array(x))), network(x), rtol=0, atol=1e-5)
+    assert_fused(device, network, x, factor=2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_dtypes_at_both_ends(device, rng, dtype, precision):
+    network = residual(rng)
+    x = rng.random((2, 1, 11, 18))
+    x = (x * np.iinfo(dtype).max).astype(dtype) if dtype.startswith("u") else x.astype(dtype)
+    for out_dtype in ("uint8", "uint16", "float16", "float32"):
+        out = device.array(np.ones(x.shape, out_dtype))
+        assert network(device.array(x), out=out, precision=precision) is out
+        expected = network(x, out=np.empty(x.shape, out_dtype))
+        top = np.iinfo(out_dtype).max if out_dtype.startswith("u") else 1
+        tolerance = 4 * HALF * top if precision == "float16" else 1.0 if top > 1 else 2e-3
+        np.testing.assert_allclose(device.numpy(out).astype(float), expected.astype(float), rtol=0, atol=tolerance)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._planes import hand_over, unit
 from . import runtime
 
 __all__ = ["network"]
@@ -67,7 +68,8 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
     ----------
     image, result : arrays of uint8, uint16, float16 or float32
         Integers stand for [0, 1]: they are scaled as they come and go.
-    layers : sequence of Conv2d, ConvTranspose2d or PixelShuffle of `fastimg.models`
+    layers : sequence of Conv2d, ConvTranspose2d, PixelShuffle or Add of `fastimg.models`
+        An Add ends a launch, and so does what it adds: these images are in device memory, in float32.
     cache : dict
         What was made of these layers for the current device; empty at first.
 
@@ -76,15 +78,59 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
     ValueError
         If a layer cannot run: the message names it and says why.
     """
-    if "launches" not in cache:
-        parts = cut(layers, runtime.shared_memory_limit())
-        cache["launches"] = [_Launch(part, [runtime.upload(plan.weights) for plan in part.plans], {}) for part in parts]
-    *inner, last = cache["launches"]
-    for launch in inner:
-        between = runtime.empty((image.shape[0], *launch.part.output_shape(image.shape[2:])), np.float16)
-        launch.run(image, between)
-        image = between
-    last.run(image, result)
+    if "sections" not in cache:
+        cache["sections"] = [_section(part) for part in _between_sums(layers)]
+    inputs = {}
+    for i, section in enumerate(cache["sections"]):
+        inputs[section.name] = image
+        is_last = i + 1 == len(cache["sections"])
+        if is_last and not section.added:
+            section.run(image, result)
+            return
+        image = section.run(image)
+        for name in section.added:
+            image += unit(inputs[name])
+    hand_over(image, result)
+
+
+@dataclass(frozen=True, eq=False)
+class _Section:
+    """Layers without a sum between them, and the names of the layers whose input is added in the end."""
+
+    name: str  # of the first layer
+    launches: tuple[_Launch, ...]
+    added: tuple[str, ...]
+
+    def run(self, image: Any, result: Any = None) -> Any:
+        for launch in self.launches:
+            is_last = launch is self.launches[-1]
+            if is_last and result is not None:
+                between = result
+            else:
+                shape = (image.shape[0], *launch.part.output_shape(image.shape[2:]))
+                between = runtime.empty(shape, np.float32 if is_last else np.float16)
+            launch.run(image, between)
+            image = between
+        return image
+
+
+def _section(layers: Sequence[Any]) -> _Section:
+    added = tuple(layer.input_of for layer in layers if _kind(layer) == "Add")
+    parts = cut(layers[: len(layers) - len(added)], runtime.shared_memory_limit())
+    launches = [_Launch(part, [runtime.upload(plan.weights) for plan in part.plans], {}) for part in parts]
+    return _Section(layers[0].name, tuple(launches), added)
+
+
+def _between_sums(layers: Sequence[Any]) -> list[list[Any]]:
+    """The layers in sections: one begins after the last of some Adds, and where an input is added later."""
+    lent = {layer.input_of for layer in layers if _kind(layer) == "Add"}
+    sections: list[list[Any]] = []
+    for i, layer in enumerate(layers):
+        is_add = _kind(layer) == "Add"
+        if i == 0 or (not is_add and (layer.name in lent or _kind(layers[i - 1]) == "Add")):
+            sections.append([])
+        sections[-1].append(layer)
+    return sections
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ... import _files
-from ..layers import Conv2d, ConvTranspose2d, Layer, PixelShuffle
+from ..layers import Add, Conv2d, ConvTranspose2d, Layer, PixelShuffle
 from .contents import LayerTensors, Weights
 
-_LAYERS: dict[str, Callable[..., Layer]] = {kind.__name__: kind for kind in (Conv2d, ConvTranspose2d, PixelShuffle)}
+_LAYERS: dict[str, Callable[..., Layer]] = {
+    kind.__name__: kind for kind in (Conv2d, ConvTranspose2d, PixelShuffle, Add)
+}
 _ROLES = ("weight", "bias", "slope")
 
 
@@ -86,7 +88,7 @@ def _described(text: str, arrays: dict[str, NDArray[Any]]) -> tuple[Layer, ...]:
             kind = _LAYERS[fields.pop("type")]
             tensors = {role: left.pop(f"{fields['name']}.{role}", None) for role in _ROLES}
             tensors = {role: array for role, array in tensors.items() if array is not None}
-            if kind is not PixelShuffle and "weight" not in tensors:
+            if kind in (Conv2d, ConvTranspose2d) and "weight" not in tensors:
                 raise ValueError(f"missing tensor '{fields['name']}.weight'")
             layers.append(kind(**fields, **tensors))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Float32
+Float32 = NDArray[np.float32]
 
 
 def unit(pixels: NDArray[Any]) -> Float32:
-    """float32 as it is, integers scaled to [0, 1]."""
+    """As float32, integers scaled to [0, 1]."""
     if pixels.dtype.kind == "f":
-        return pixels
+        return pixels.astype(np.float32, copy=False)
     return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)
+
+
+def hand_over(values: Float32, result: NDArray[Any]) -> None:
+    """Write in the result's dtype, integers rounded to their full range and clipped, NaN as 0."""
+    if result.dtype.kind == "u":
+        top = np.iinfo(result.dtype).max
+        values = np.nan_to_num(np.clip(np.rint(values * np.float32(top)), 0, top))
+    result[...] = values
 
 
 def store(values: Float32, result: NDArray[Any]) -> None:
