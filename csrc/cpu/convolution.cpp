@@ -7,6 +7,8 @@
 #include "support/thread_pool.hpp"
 
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <tuple>
@@ -39,28 +41,107 @@ void find_reach(Convolution& layer) {
 
 void add_blocks(Convolution& layer) {
     ptrdiff_t channel = 0;
-    for (const ptrdiff_t outputs : even_parts(layer.outputs, block_channels(layer.target))) {
+    for (const ptrdiff_t outputs : even_parts(layer.outputs, block_channels(layer.target, layer.multiplier))) {
         for (size_t pattern = 0; pattern < layer.patterns.size(); ++pattern)
             layer.blocks.push_back({pattern, channel, outputs});
         channel += outputs;
     }
 }
 
+// A pattern's taps column by column, as chunks. Where rows are adjacent, chunks go on from a row to the one below it; the last
+// one of some lines begins early, if it must, with lines that have had their weights.
+void add_chunks(Pattern& pattern, ptrdiff_t planes, bool rows_are_adjacent) {
+    struct Run {
+        std::vector<Tap> taps;  // one below the other
+    };
+    std::vector<Tap> taps = pattern.taps;
+    std::stable_sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) { return a.column < b.column; });
+    std::vector<Run> runs;
+    for (const Tap& tap : taps) {
+        const Tap* const above = runs.empty() ? nullptr : &runs.back().taps.back();
+        const bool goes_on = above && rows_are_adjacent && above->column == tap.column && above->row + 1 == tap.row;
+        if (!goes_on) runs.emplace_back();
+        runs.back().taps.push_back(tap);
+    }
+    ptrdiff_t least = PTRDIFF_MAX;
+    for (const Run& run : runs) least = std::min(least, ptrdiff_t(run.taps.size()) * planes);
+    if (runs.empty()) return;
+    pattern.chunk_lines = divide_up(least, divide_up(least, kChunkLines));
+    for (const Run& run : runs) {
+        const ptrdiff_t lines = ptrdiff_t(run.taps.size()) * planes;
+        for (ptrdiff_t begin = 0; begin < lines; begin += pattern.chunk_lines) {
+            const ptrdiff_t first = std::min(begin, lines - pattern.chunk_lines);
+            Chunk chunk{run.taps[0].row + first / planes, run.taps[0].column, {}, {}};
+            for (ptrdiff_t i = 0; i < kChunkLines; ++i) {
+                const bool counts = i < pattern.chunk_lines && first + i >= begin;
+                chunk.plane[size_t(i)] = (first + i) % planes;
+                chunk.weight[size_t(i)] = counts ? run.taps[size_t((first + i) / planes)].weight : -1;
+            }
+            pattern.chunks.push_back(chunk);
+        }
+    }
+}
+
+uint32_t bfloat16_bits(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // of finite values
+}
+
+// The weights of a block as they stand before its inputs: a plane's, at an index into the kernel.
+class WeightsOf {
+public:
+    WeightsOf(const Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns, ptrdiff_t group)
+        : layer_(layer), kernels_(kernels), columns_(kernel_columns), group_(group) {}
+
+    float operator()(ptrdiff_t output, ptrdiff_t plane, ptrdiff_t weight) const {
+        if (layer_.operands == Operands::floats) return at(output, plane, weight);
+        uint32_t lower, upper;
+        if (layer_.operands == Operands::split_samples) {
+            lower = upper = bfloat16_bits(at(output, plane, weight));
+        } else {
+            lower = bfloat16_bits(at(output, 2 * plane, weight));
+            upper = 2 * plane + 1 < layer_.inputs ? bfloat16_bits(at(output, 2 * plane + 1, weight)) : 0;
+        }
+        const uint32_t bits = lower | upper << 16;
+        float pair;
+        std::memcpy(&pair, &bits, sizeof pair);
+        return pair;
+    }
+
+private:
+    float at(ptrdiff_t output, ptrdiff_t input, ptrdiff_t weight) const {
+        return kernels_.data[group_ * kernels_.group + output * kernels_.output + input * kernels_.input +
+                             weight / columns_ * kernels_.row + weight % columns_ * kernels_.column];
+    }
+
+    const Convolution& layer_;
+    const Kernels& kernels_;
+    const ptrdiff_t columns_, group_;
+};
+
 void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns,
                  const ConvolutionArguments& arguments) {
     for (ptrdiff_t group = 0; group < layer.groups; ++group) {
+        const WeightsOf weight_of(layer, kernels, kernel_columns, group);
         for (const Block& block : layer.blocks) {
             for (ptrdiff_t m = 0; m < kBlockOutputs; ++m) {
                 const ptrdiff_t channel = group * layer.outputs + block.channel + (m < block.outputs ? m : 0);
                 layer.bias.push_back(arguments.bias != nullptr ? arguments.bias[channel] : 0.0f);
                 layer.slope.push_back(arguments.slope != nullptr ? arguments.slope[channel] : 0.0f);
             }
-            for_each_tap(layer.patterns[block.pattern], layer.inputs, [&](ptrdiff_t input, const Tap& tap) {
-                const float* const kernel = kernels.data + group * kernels.group + input * kernels.input +
-                                            tap.weight / kernel_columns * kernels.row +
-                                            tap.weight % kernel_columns * kernels.column;
+            const Pattern& pattern = layer.patterns[block.pattern];
+            if (layer.multiplier == Multiplier::tiles) {
+                for (const Chunk& chunk : pattern.chunks)
+                    for (ptrdiff_t m = 0; m < block.outputs; ++m)
+                        for (size_t i = 0; i < kChunkLines; ++i)
+                            layer.weights.push_back(
+                                chunk.weight[i] < 0 ? 0 : weight_of(block.channel + m, chunk.plane[i], chunk.weight[i]));
+                continue;
+            }
+            for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
                 for (ptrdiff_t m = 0; m < block.outputs; ++m)
-                    layer.weights.push_back(kernel[(block.channel + m) * kernels.output]);
+                    layer.weights.push_back(weight_of(block.channel + m, plane, tap.weight));
             });
         }
     }
@@ -77,7 +158,11 @@ Convolution make_convolution(const Geometry& geometry, const Kernels& kernels, c
     layer.outputs = geometry.outputs;
     layer.border = arguments.border;
     layer.activation = arguments.activation;
+    layer.operands = arguments.operands;
+    layer.multiplier = arguments.multiplier;
     layer.patterns = std::move(patterns);
+    if (layer.multiplier == Multiplier::tiles)
+        for (Pattern& pattern : layer.patterns) add_chunks(pattern, planes_of(layer), layer.groups == 1);
     find_reach(layer);
     add_blocks(layer);
     add_weights(layer, kernels, geometry.columns.kernel, arguments);
@@ -125,7 +210,9 @@ Convolution make_rows(const Geometry& g, const Kernels& kernels, ConvolutionArgu
                             patterns_of(pixel(), g.columns));
 }
 
-Convolution make_sum_of_rows(const Geometry& g, const ConvolutionArguments& arguments) {
+Convolution make_sum_of_rows(const Geometry& g, ConvolutionArguments arguments) {
+    arguments.operands = Operands::floats;
+    arguments.multiplier = Multiplier::floats;
     std::vector<Pattern> patterns = patterns_of(g.rows, pixel());
     for (Pattern& pattern : patterns)
         for (Tap& tap : pattern.taps) tap.input = tap.weight;
@@ -142,10 +229,21 @@ std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& ker
     return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
 }
 
+std::vector<Multiplier> bfloat16_multipliers() {
+    std::vector<Multiplier> multipliers{Multiplier::widened};
+#if FASTIMG_X86_TARGETS && !defined(FASTIMG_EMULATE_AVX512)
+    if (active_target() == Target::v4) {
+        if (has_avx512_bf16()) multipliers.push_back(Multiplier::dot);
+        if (has_amx_bf16()) multipliers.push_back(Multiplier::tiles);
+    }
+#endif
+    return multipliers;
+}
+
 double multiply_adds(const Convolution& layer) {
     double taps = 0;
     for (const Pattern& pattern : layer.patterns)
-        for_each_tap(pattern, layer.inputs, [&](ptrdiff_t, const Tap&) { ++taps; });
+        for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t, const Tap&) { ++taps; });
     return taps * double(layer.outputs * layer.groups);
 }
 

@@ -32,6 +32,16 @@ namespace fastimg {
 
 enum class Activation { none, relu, slope };  // slope: x > 0 ? x : slope * x
 
+// What stands for a layer's input while it is worked on: floats; or pairs of bfloat16, which are two channels, or a sample
+// as the sum of two.
+enum class Operands { floats, channel_pairs, split_samples };
+
+// What multiplies: floats; or pairs of bfloat16, widened to floats, by AVX512-BF16, or by AMX.
+enum class Multiplier { floats, widened, dot, tiles };
+
+// Those of bfloat16 that run here on the active target, the fastest last.
+std::vector<Multiplier> bfloat16_multipliers();
+
 // The arguments of conv2d and conv_transpose2d that are not arrays of images: [0] along rows, [1] along columns.
 struct ConvolutionArguments {
     std::array<ptrdiff_t, 2> stride;
@@ -42,13 +52,17 @@ struct ConvolutionArguments {
     Activation activation;
     const float* bias;   // (output channels), or null
     const float* slope;  // (output channels), or null
+    Operands operands = Operands::floats;
+    Multiplier multiplier = Multiplier::floats;
 };
 
-constexpr int kBlockOutputs = 8;  // at most
+constexpr int kBlockOutputs = 16;  // at most
 
 // Channels of a block, at most. With 32 registers 8: as many multiply-adds as of 4, for half as many loads of input, most of
-// which straddle two cache lines where vectors are as long as those.
-constexpr int block_channels(Target target) { return target == Target::v4 ? 8 : 4; }
+// which straddle two cache lines where vectors are as long as those. A tile has 16 rows.
+constexpr int block_channels(Target target, Multiplier multiplier) {
+    return multiplier == Multiplier::tiles ? kBlockOutputs : target == Target::v4 ? 8 : 4;
+}
 
 constexpr ptrdiff_t kEveryInput = -1;
 
@@ -63,9 +77,19 @@ struct CellPlace {
     ptrdiff_t row, column;
 };
 
+// Lines of a window that follow one another, in a column of the kernel: of each, the plane that it is and its weight.
+constexpr ptrdiff_t kChunkLines = 16;  // at most
+struct Chunk {
+    ptrdiff_t row, column;  // of the first line
+    std::array<ptrdiff_t, kChunkLines> plane;
+    std::array<ptrdiff_t, kChunkLines> weight;  // index into the kernel; -1: none
+};
+
 struct Pattern {
     CellPlace place;
-    std::vector<Tap> taps;  // in the order of their rows and columns
+    std::vector<Tap> taps;      // in the order of their rows and columns
+    std::vector<Chunk> chunks;  // the same for tiles, all of as many lines
+    ptrdiff_t chunk_lines = 0;
 };
 
 // Channels channel, channel + 1, ... of a group, at the place of a pattern.
@@ -76,6 +100,8 @@ struct Block {
 
 struct Convolution {
     Target target;  // that it is made for
+    Multiplier multiplier;
+    Operands operands;
     std::array<ptrdiff_t, 2> cell;
     std::array<ptrdiff_t, 2> step;
     std::array<ptrdiff_t, 2> first;     // the least row and column of all taps
@@ -87,7 +113,7 @@ struct Convolution {
     std::vector<Block> blocks;          // of one group: channels by channels, all places of them
     BorderMode border;
     Activation activation;
-    std::vector<float> weights;  // [group][block][tap in its order][output]
+    std::vector<float> weights;  // [group][block][tap in its order][output], or [group][block][chunk][output][line]
     std::vector<float> bias;     // [group][block][kBlockOutputs]
     std::vector<float> slope;    // the same
 };
@@ -95,18 +121,23 @@ struct Convolution {
 // n things in as few parts as possible of at most `most`, as even as possible, larger parts first.
 std::vector<ptrdiff_t> even_parts(ptrdiff_t n, ptrdiff_t most);
 
-// The order in which a pattern's taps are summed, over all input channels: visit(input, tap). Taps of a row come together
-// over a few channels, so that the channels stay in L1 meanwhile.
+// What a group's input is in a window: a plane for every channel, or for two.
+inline ptrdiff_t planes_of(const Convolution& layer) {
+    return layer.operands == Operands::channel_pairs ? divide_up(layer.inputs, 2) : layer.inputs;
+}
+
+// The order in which a pattern's taps are summed, over all planes: visit(plane, tap). Taps of a row come together over a few
+// planes, so that these stay in L1 meanwhile.
 template <class Visit>
-void for_each_tap(const Pattern& pattern, ptrdiff_t inputs, Visit&& visit) {
+void for_each_tap(const Pattern& pattern, ptrdiff_t planes, Visit&& visit) {
     constexpr ptrdiff_t together = 8;
     const std::vector<Tap>& taps = pattern.taps;
-    for (ptrdiff_t begin = 0; begin < inputs; begin += together) {
+    for (ptrdiff_t begin = 0; begin < planes; begin += together) {
         for (size_t first = 0, last; first < taps.size(); first = last) {
             for (last = first; last < taps.size() && taps[last].row == taps[first].row;) ++last;
-            for (ptrdiff_t input = begin; input < inputs && input < begin + together; ++input)
+            for (ptrdiff_t plane = begin; plane < planes && plane < begin + together; ++plane)
                 for (size_t tap = first; tap < last; ++tap)
-                    if (taps[tap].input == kEveryInput || taps[tap].input == input) visit(input, taps[tap]);
+                    if (taps[tap].input == kEveryInput || taps[tap].input == plane) visit(plane, taps[tap]);
         }
     }
 }
@@ -144,7 +175,7 @@ Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::
 // One layer, given as its parts, from (n, c, y, x) to (n, o, y, x): float32 arrays of any strides.
 void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const Array& out, int threads);
 
-// Multiply-adds of a cell.
+// Multiply-adds of a cell, or of pairs.
 double multiply_adds(const Convolution& layer);
 
 // Layers one after the other, from and to uint8, uint16, float16 or float32; integers stand for [0, 1].

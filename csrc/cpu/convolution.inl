@@ -10,6 +10,7 @@
 // halo is small, and the output once more for being read before it is written.
 
 #include "convolution_kernel.inl"
+#include "convolution_bfloat16.inl"
 #include "convolution_results.inl"
 #include "convolution_staging.inl"
 
@@ -50,7 +51,7 @@ inline Tiling tiling_of(const Convolution& layer, ptrdiff_t rows, ptrdiff_t colu
     t.phase_stride = round_up(columns, kLanes) + round_up(layer.reach[1] / layer.step[1], 4);
     t.row_stride = t.phase_stride * column_phases(layer);
     // An odd number of cache lines between channels, so that they do not all fall into one cache set.
-    t.channel_stride = (divide_up(staged_rows(layer, rows) * t.row_stride, 16) | 1) * 16;
+    t.plane_stride = (divide_up(staged_rows(layer, rows) * t.row_stride, 16) | 1) * 16;
     return t;
 }
 
@@ -97,14 +98,14 @@ public:
         is_read_ = rows_read(layer, tiling_.rows);
         const ptrdiff_t tasks = planes * tiling_.tiles[0] * tiling_.tiles[1];
         for (const Pattern& pattern : layer.patterns) offsets_.push_back(offsets_of(pattern, layer, tiling_));
-        bunches_ = place_blocks(layer, offsets_, 0, {out.stride[1], out.stride[2], out.stride[3]});
+        bunches_ = place_blocks(layer, offsets_, 0, out_strides(out));
         const ptrdiff_t of_group = ptrdiff_t(bunches_.size()) / layer.groups;
         shares_ = std::clamp<ptrdiff_t>(kWantedTasks / std::max<ptrdiff_t>(tasks, 1), 1, divide_up(of_group, 4));
     }
 
     void run(int threads) const {
         const ptrdiff_t tasks = x_.shape[0] * layer_.groups * tiling_.tiles[0] * tiling_.tiles[1] * shares_;
-        const size_t tile = size_t(layer_.inputs * tiling_.channel_stride + block_vectors_ * kLanes);
+        const size_t tile = size_t(layer_.inputs * tiling_.plane_stride + block_vectors_ * kLanes);
         const size_t sheet = sheet_size(bunches_, layer_.cell[1]);
         parallel_for(
             tasks, threads, [=] { return Scratch<float>(tile + sheet); },
@@ -144,15 +145,23 @@ private:
                         store_row(out + r.out_offset, values, std::min(count * layer_.cell[1], columns_left),
                                   out_.stride[3]);
                 };
+                const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
+                    run_block_of<FloatProducts>(block.outputs, vectors)(block.program, x, to, offsets);
+                };
                 for (const Bunch* bunch = first; bunch != last; ++bunch) {
                     if (directly)
-                        run_directly(*bunch, in, out, vectors);
+                        run_directly(*bunch, run, in, out);
                     else
-                        run_by_sheet(*bunch, in, sheet, vectors, layer_.cell[1], deliver);
+                        run_by_sheet(*bunch, run, in, sheet, vectors, layer_.cell[1], deliver);
                 }
             }
             vector += vectors;
         }
+    }
+
+    static OutStrides out_strides(const View<float, 4>& out) {
+        const ptrdiff_t channel_stride = out.stride[1];
+        return {[=](ptrdiff_t channel) { return channel * channel_stride; }, out.stride[2], out.stride[3]};
     }
 
     // The samples that `rows` × `columns` cells from (row, column) on read, of a group's channels from `channel` on.
@@ -166,7 +175,7 @@ private:
                 for (ptrdiff_t i = 0; i < staged_rows(layer_, rows); ++i) {
                     if (!is_read_[size_t(i)]) continue;
                     float* const to =
-                        tile + c * tiling_.channel_stride + i * tiling_.row_stride + phase * tiling_.phase_stride;
+                        tile + c * tiling_.plane_stride + i * tiling_.row_stride + phase * tiling_.phase_stride;
                     const ptrdiff_t source = border_index(first_row + i, x_.shape[2], layer_.border);
                     if (source < 0)
                         std::fill_n(to, span.count, 0.0f);

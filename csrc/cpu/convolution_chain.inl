@@ -9,7 +9,15 @@
 
 namespace fastimg::FASTIMG_TARGET {
 
-constexpr double kSumsPerCycle = 1.5 * kLanes;  // multiply-adds
+// Multiply-adds per cycle, of pairs where operands are.
+inline double products_per_cycle(Multiplier multiplier) {
+    switch (multiplier) {
+        case Multiplier::widened: return 0.3 * kLanes;
+        case Multiplier::dot: return 0.8 * kLanes;
+        case Multiplier::tiles: return 6 * kLanes;
+        default: return 1.5 * kLanes;
+    }
+}
 
 class Chain {
 public:
@@ -22,9 +30,9 @@ public:
           stages_(layers.size()) {
         for (size_t l = 0; l < stages_.size(); ++l) {
             Stage& stage = stages_[l];
-            stage.layout = layout_of(l, plan_.rows()[l], plan_.columns()[l]);
+            stage.layout = layout_of(l, plan_.columns()[l]);
             stage.begin = windows_size_;
-            windows_size_ += channels(l) * stage.layout.channel_stride + 8 * kLanes;
+            windows_size_ += plan_.rows()[l] * stage.layout.row_stride + 8 * kLanes;
         }
         for (size_t l = 0; l < stages_.size(); ++l) place(l);
     }
@@ -46,35 +54,52 @@ private:
     };
 
     Costs costs() const {
-        return {kLanes, [this](size_t l) { return multiply_adds(layers_[l]) / kSumsPerCycle; },
+        return {kLanes, [this](size_t l) { return multiply_adds(layers_[l]) / products_per_cycle(layers_[l].multiplier); },
                 [this](size_t l, ptrdiff_t rows, ptrdiff_t columns) {
-                    return channels(l) * layout_of(l, rows, columns).channel_stride * ptrdiff_t(sizeof(float));
+                    return rows * layout_of(l, columns).row_stride * ptrdiff_t(sizeof(float));
                 }};
     }
 
-    ptrdiff_t channels(size_t l) const { return layers_[l].groups * layers_[l].inputs; }
+    ptrdiff_t planes(size_t l) const { return layers_[l].groups * planes_of(layers_[l]); }
+    bool holds_pairs(size_t l) const { return layers_[l].operands == Operands::channel_pairs; }
 
-    Layout layout_of(size_t l, ptrdiff_t rows, ptrdiff_t columns) const {
+    // The plane of a window that a channel is in, and which half of its pairs it is.
+    ptrdiff_t plane_of(size_t l, ptrdiff_t channel) const {
+        const Convolution& layer = layers_[l];
+        if (!holds_pairs(l)) return channel;
+        return channel / layer.inputs * planes_of(layer) + channel % layer.inputs / 2;
+    }
+    bool is_upper_half(size_t l, ptrdiff_t channel) const { return channel % layers_[l].inputs % 2 == 1; }
+
+    // Rows of planes of rows: lines that follow one another.
+    Layout layout_of(size_t l, ptrdiff_t columns) const {
         const ptrdiff_t step = layers_[l].step[1];
         Layout layout{};
         layout.phase_stride = round_up(divide_up(columns, step), kLanes) + kLanes;
         const ptrdiff_t unsorted = l > 0 ? round_up(columns, kLanes) + kLanes : 0;
-        layout.row_stride = std::max(layout.phase_stride * column_phases(layers_[l]), unsorted);
-        layout.channel_stride = (divide_up(rows * layout.row_stride, 16) | 1) * 16;
+        const ptrdiff_t line = std::max(layout.phase_stride * column_phases(layers_[l]), unsorted);
+        layout.plane_stride = (divide_up(line, 16) | 1) * 16;  // an odd number of cache lines, for the cache's sets
+        layout.row_stride = planes(l) * layout.plane_stride;
         return layout;
     }
 
     void place(size_t l) {
         const Convolution& layer = layers_[l];
         Stage& stage = stages_[l];
-        stage.block_vectors = kBlockVectors[most_outputs(layer)];
+        const int most_vectors = layer.multiplier == Multiplier::widened ? WidenedPairs::kMostVectors : 8;
+        stage.block_vectors = layer.multiplier == Multiplier::tiles
+                                  ? 8
+                                  : std::min(kBlockVectors[most_outputs(layer)], most_vectors);
         for (const Pattern& pattern : layer.patterns) stage.offsets.push_back(offsets_of(pattern, layer, stage.layout));
-        OutStrides stride{out_.stride[1], out_.stride[2], out_.stride[3]};
-        if (l + 1 < stages_.size()) {
+        const bool is_last = l + 1 == stages_.size();
+        OutStrides stride{[=](ptrdiff_t channel) { return channel * out_.stride[1]; }, out_.stride[2],
+                          out_.stride[3]};
+        if (!is_last) {
             const Layout& next = stages_[l + 1].layout;
-            stride = {next.channel_stride, next.row_stride, 1};
+            stride = {[=](ptrdiff_t channel) { return plane_of(l + 1, channel) * next.plane_stride; },
+                      next.row_stride, 1};
         }
-        stage.bunches = place_blocks(layer, stage.offsets, layer.inputs * stage.layout.channel_stride, stride);
+        stage.bunches = place_blocks(layer, stage.offsets, planes_of(layer) * stage.layout.plane_stride, stride);
         sheet_size_ = std::max(sheet_size_, sheet_size(stage.bunches, cell_size(layer, 1)));
     }
 
@@ -119,9 +144,9 @@ private:
             ptrdiff_t bordered;     // and up to here those beyond the border
         };
 
-        float* at(size_t l, ptrdiff_t channel, ptrdiff_t row) const {
+        float* at(size_t l, ptrdiff_t plane, ptrdiff_t row) const {
             const Layout& layout = chain_.stages_[l].layout;
-            return windows_[l].data + channel * layout.channel_stride + (row - windows_[l].row) * layout.row_stride;
+            return windows_[l].data + plane * layout.plane_stride + (row - windows_[l].row) * layout.row_stride;
         }
 
         // Rows that no cell reads any more give way if the step's would not fit.
@@ -130,8 +155,7 @@ private:
             if (rows.end[l] - w.row <= chain_.plan_.rows()[l]) return;
             const ptrdiff_t kept = std::min(rows.kept[l], w.filled);
             const size_t bytes = size_t((w.filled - kept) * chain_.stages_[l].layout.row_stride) * sizeof(float);
-            for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel)
-                std::memmove(at(l, channel, w.row), at(l, channel, kept), bytes);
+            std::memmove(w.data, at(l, 0, kept), bytes);
             w.row = kept;
         }
 
@@ -150,7 +174,7 @@ private:
             for (ptrdiff_t phase = 0; phase < column_phases(layer); ++phase) {
                 const Span span = span_of(read.begin + phase, layer.step[1],
                                           divide_up(read.size() - phase, layer.step[1]), x.shape[3]);
-                for (ptrdiff_t channel = 0; channel < chain_.channels(0); ++channel) {
+                for (ptrdiff_t channel = 0; channel < chain_.planes(0); ++channel) {
                     for (ptrdiff_t row = windows_[0].filled; row < rows.end[0]; ++row) {
                         prefetch_row(x, channel, row + chain_.plan_.step_rows() * layer.step[0]);
                         float* const to = at(0, channel, row) + phase * chain_.stages_[0].layout.phase_stride;
@@ -159,6 +183,8 @@ private:
                             std::fill_n(to, span.count, 0.0f);
                         else
                             stage_row(to, span, x.at(image_, channel, source), x.shape[3], x.stride[3], layer.border);
+                        if (layer.operands == Operands::split_samples)
+                            for (ptrdiff_t i = 0; i < span.count; i += kLanes) store(to + i, split(load(to + i)));
                     }
                 }
             }
@@ -200,24 +226,74 @@ private:
             const CellPlace out{row * cell_rows, column * cell_columns};
             const auto [height, width] = chain_.sizes_[l + 1];
             const bool is_last = l + 1 == windows_.size();
-            const bool fits = !is_last || (count == vectors * kLanes && chain_.out_.dtype == DType::f32 &&
-                                           chain_.out_.stride[3] == 1);
+            const bool fits = is_last ? (count == vectors * kLanes && chain_.out_.dtype == DType::f32 &&
+                                           chain_.out_.stride[3] == 1)
+                                      : !chain_.holds_pairs(l + 1);
+            const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
+                run_block(l, block, x, to, offsets, vectors);
+            };
             const ptrdiff_t rows = height - out.row, columns = std::min(count * cell_columns, width - out.column);
             if (fits && cell_columns == 1 && rows >= cell_rows && layer.added.empty()) {
                 float* const to = is_last ? image_at<float>(out) : window_at(l + 1, out);
-                for (const Bunch& bunch : chain_.stages_[l].bunches) run_directly(bunch, in, to, vectors);
+                for (const Bunch& bunch : chain_.stages_[l].bunches) run_directly(bunch, run, in, to);
                 return;
             }
             for (const Bunch& bunch : chain_.stages_[l].bunches) {
-                run_by_sheet(bunch, in, sheet_.data(), vectors, cell_columns, [&](const CellRow& r, float* values) {
+                run_by_sheet(bunch, run, in, sheet_.data(), vectors, cell_columns, [&](const CellRow& r, float* values) {
                     if (r.row >= rows) return;
                     for (const size_t from : layer.added)
-                        add_row(values, window_at(from, {out.row + r.row, out.column}, r.channel), columns);
+                        add(values, from, {out.row + r.row, out.column}, r.channel, columns);
                     if (is_last)
                         hand_over(r, values, columns, out);
+                    else if (chain_.holds_pairs(l + 1))
+                        store_halves(window_at(l + 1, out) + r.out_offset, values, columns,
+                                     chain_.is_upper_half(l + 1, r.channel));
                     else
                         store_row(window_at(l + 1, out) + r.out_offset, values, columns, 1);
                 });
+            }
+        }
+
+        void run_block(size_t l, const PlacedBlock& block, const float* in, float* out, const ptrdiff_t* out_offset,
+                       ptrdiff_t vectors) {
+            switch (chain_.layers_[l].multiplier) {
+                case Multiplier::floats:
+                    run_block_of<FloatProducts>(block.outputs, vectors)(block.program, in, out, out_offset);
+                    break;
+                case Multiplier::widened:
+                    run_block_of<WidenedPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
+                    break;
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+                case Multiplier::dot:
+                    run_block_of<DotPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
+                    break;
+                case Multiplier::tiles:
+                    run_block_by_tiles(tiles_, block.program, block.outputs, in, chain_.stages_[l].layout.plane_stride,
+                                       out, out_offset, vectors);
+                    break;
+#endif
+                default: throw std::logic_error("fastimg: a multiplier that this target does not have");
+            }
+        }
+
+        // What a window shows of a channel.
+        void add(float* values, size_t from, const CellPlace& place, ptrdiff_t channel, ptrdiff_t n) const {
+            const float* const x = window_at(from, place, chain_.plane_of(from, channel));
+            const Operands operands = chain_.layers_[from].operands;
+            const bool upper = chain_.is_upper_half(from, channel);
+            for (ptrdiff_t i = 0; i < n; i += kLanes) {
+                Floats other = load(x + i);
+                if (operands == Operands::split_samples) other = lower_half(other) + upper_half(other);
+                if (operands == Operands::channel_pairs) other = upper ? upper_half(other) : lower_half(other);
+                store(values + i, load(values + i) + other);
+            }
+        }
+
+        static void store_halves(float* pairs, const float* values, ptrdiff_t n, bool upper) {
+            for (ptrdiff_t i = 0; i < n; i += kLanes) {
+                const Ints bits = bfloat16_bits(load(values + i)), other = (Ints)load(pairs + i);
+                const Ints upper_bits = other & int32_t(0xffff0000);
+                store(pairs + i, upper ? pairs_of(other << 16, bits) : pairs_of(bits, upper_bits));
             }
         }
 
@@ -236,8 +312,8 @@ private:
         T* image_at(const CellPlace& place) const {
             return view<T, 4>(chain_.out_).at(image_, 0, place.row, place.column);
         }
-        float* window_at(size_t l, const CellPlace& place, ptrdiff_t channel = 0) const {
-            return at(l, channel, place.row) + place.column - windows_[l].column;
+        float* window_at(size_t l, const CellPlace& place, ptrdiff_t plane = 0) const {
+            return at(l, plane, place.row) + place.column - windows_[l].column;
         }
 
         // What stands beside the image that a window shows, beside the rows that have just been computed.
@@ -256,9 +332,9 @@ private:
             const Interval above{w.bordered, std::min<ptrdiff_t>(needed, 0)},
                 below{std::max(w.bordered, height), needed};
             const bool beside = left.size() > 0 || right.size() > 0 || layer.step[1] > 1;
-            for (ptrdiff_t channel = 0; channel < chain_.channels(l); ++channel) {
+            for (ptrdiff_t plane = 0; plane < chain_.planes(l); ++plane) {
                 for (ptrdiff_t row = computed.begin; beside && row < computed.end; ++row) {
-                    float* const line = at(l, channel, row) - w.column;
+                    float* const line = at(l, plane, row) - w.column;
                     const auto fill = [&](ptrdiff_t column) {
                         const ptrdiff_t source = border_index(column, width, layer.border);
                         line[column] = source < 0 ? 0.0f : line[source];
@@ -268,12 +344,12 @@ private:
                     if (layer.step[1] > 1) sort_columns(l, line + w.column);
                 }
                 const auto fill_row = [&](ptrdiff_t row) {
-                    float* const to = at(l, channel, row);
+                    float* const to = at(l, plane, row);
                     const ptrdiff_t source = border_index(row, height, layer.border);
                     if (source < 0)
-                        std::fill_n(to, layout.row_stride, 0.0f);
+                        std::fill_n(to, layout.plane_stride, 0.0f);
                     else
-                        std::memcpy(to, at(l, channel, source), size_t(layout.row_stride) * sizeof(float));
+                        std::memcpy(to, at(l, plane, source), size_t(layout.plane_stride) * sizeof(float));
                 };
                 for (ptrdiff_t row = above.begin; row < above.end; ++row) fill_row(row);
                 for (ptrdiff_t row = below.begin; row < below.end; ++row) fill_row(row);
@@ -286,7 +362,7 @@ private:
         void sort_columns(size_t l, float* row) {
             const Convolution& layer = chain_.layers_[l];
             const Layout& layout = chain_.stages_[l].layout;
-            unsorted_.assign(row, row + layout.row_stride);
+            unsorted_.assign(row, row + layout.plane_stride);
             const ptrdiff_t step = layer.step[1], columns = columns_[l].read.end - windows_[l].column;
             for (ptrdiff_t phase = 0; phase < column_phases(layer); ++phase)
                 for (ptrdiff_t i = phase; i < columns; i += step)
@@ -295,6 +371,9 @@ private:
 
         const Chain& chain_;
         Scratch<float> memory_, sheet_;
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+        Tiles tiles_;
+#endif
         std::vector<float> unsorted_;
         std::vector<Window> windows_;
         std::vector<Extent> columns_;

@@ -33,8 +33,9 @@ inline ptrdiff_t most_outputs(const Convolution& layer) {
 // What the micro-kernel needs to know of a block of outputs.
 struct BlockProgram {
     const ptrdiff_t* offsets;  // (taps): where each reads, from the input's address
-    ptrdiff_t taps;
-    const float* weights;  // (taps, M)
+    ptrdiff_t taps;            // or chunks, of so many lines
+    ptrdiff_t lines;
+    const float* weights;  // (taps, M), or (chunks, M, kChunkLines)
     const float* bias;     // (M)
     const float* slope;    // (M)
     Activation activation;
@@ -49,7 +50,12 @@ template <int N, class F>
     }
 }
 
-template <int M, int V>
+struct FloatProducts {
+    static constexpr int kMostVectors = 8;
+    [[gnu::always_inline]] static Floats multiply_add(float weight, Floats input, Floats sum) { return sum + weight * input; }
+};
+
+template <class Products, int M, int V>
 [[gnu::always_inline]] inline void accumulate(Floats (&sums)[M][V], const float* in, const BlockProgram& block) {
     const float* weights = block.weights;
     for (ptrdiff_t tap = 0; tap < block.taps; ++tap, weights += M) {
@@ -59,32 +65,39 @@ template <int M, int V>
             unrolled<V>([&](auto v) FASTIMG_INLINE { inputs[v] = load(x + v * kLanes); });
             unrolled<M>([&](auto m) FASTIMG_INLINE {
                 const float weight = weights[m];
-                unrolled<V>([&](auto v) FASTIMG_INLINE { sums[m][v] += weight * inputs[v]; });
+                unrolled<V>([&](auto v) FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weight, inputs[v], sums[m][v]); });
             });
         } else {
             unrolled<V>([&](auto v) FASTIMG_INLINE {
                 const Floats input = load(x + v * kLanes);
-                unrolled<M>([&](auto m) FASTIMG_INLINE { sums[m][v] += weights[m] * input; });
+                unrolled<M>([&](auto m) FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weights[m], input, sums[m][v]); });
             });
         }
     }
 }
 
+inline Floats activated(Floats sum, Activation activation, float slope) {
+    switch (activation) {
+        case Activation::relu: return max(Floats{}, sum);                          // of a NaN, the NaN
+        case Activation::slope: return (Ints)sum < 0 ? slope * sum : sum;  // by the sign bit: one instruction
+        default: return sum;
+    }
+}
+
 // M outputs × V vectors: reads at `in`, writes at out + out_offset[m], whole vectors both.
-template <int M, int V>
+template <class Products, int M, int V>
 void run_block(const BlockProgram& block, const float* in, float* out, const ptrdiff_t* out_offset) {
     Floats sums[M][V];
     const auto each = [&](auto&& f) FASTIMG_INLINE {
         unrolled<M>([&](auto m) FASTIMG_INLINE { unrolled<V>([&](auto v) FASTIMG_INLINE { f(m, v, sums[m][v]); }); });
     };
     each([&](int m, int, Floats& sum) FASTIMG_INLINE { sum = block.bias[m] - Floats{}; });
-    accumulate(sums, in, block);
+    accumulate<Products>(sums, in, block);
     if (block.activation == Activation::relu) {
-        each([&](int, int, Floats& sum) FASTIMG_INLINE { sum = max(Floats{}, sum); });  // of a NaN, the NaN
+        each([&](int, int, Floats& sum) FASTIMG_INLINE { sum = activated(sum, Activation::relu, 0); });
     } else if (block.activation == Activation::slope) {
-        each([&](int m, int, Floats& sum) FASTIMG_INLINE {
-            sum = (Ints)sum < 0 ? block.slope[m] * sum : sum;  // by the sign bit: one instruction
-        });
+        each([&](int m, int, Floats& sum)
+                 FASTIMG_INLINE { sum = activated(sum, Activation::slope, block.slope[m]); });
     }
     each([&](int m, int v, Floats& sum) FASTIMG_INLINE { store(out + out_offset[m] + v * kLanes, sum); });
 }
@@ -93,38 +106,46 @@ void run_block(const BlockProgram& block, const float* in, float* out, const ptr
 
 using RunBlock = void (*)(const BlockProgram&, const float*, float*, const ptrdiff_t*);
 
-template <int M, int V = 1>
+template <class Products, int M>
+constexpr int kVectorsOf = std::min(kBlockVectors[M], Products::kMostVectors);
+
+template <class Products, int M, int V = 1>
 RunBlock run_block_of_vectors(ptrdiff_t vectors) {
-    if constexpr (V < kBlockVectors[M])
-        if (vectors > V) return run_block_of_vectors<M, V + 1>(vectors);
-    return run_block<M, V>;
+    if constexpr (V < kVectorsOf<Products, M>)
+        if (vectors > V) return run_block_of_vectors<Products, M, V + 1>(vectors);
+    return run_block<Products, M, V>;
 }
 
-template <int M = 1>
+template <class Products, int M = 1>
 RunBlock run_block_of(ptrdiff_t outputs, ptrdiff_t vectors) {
     if constexpr (M < kMostOutputs)
-        if (outputs > M) return run_block_of<M + 1>(outputs, vectors);
-    return run_block_of_vectors<M>(vectors);
+        if (outputs > M) return run_block_of<Products, M + 1>(outputs, vectors);
+    return run_block_of_vectors<Products, M>(vectors);
 }
 
 // ---- programs -----------------------------------------------------------------------------------------------------
 
-// Where a sample lies in staged input, in elements: (channel, row, remainder of its column by the step, column / step).
+// Where a sample lies in staged input, in elements: (plane, row, remainder of its column by the step, column / step).
 struct Layout {
-    ptrdiff_t row_stride, phase_stride, channel_stride;
+    ptrdiff_t plane_stride, row_stride, phase_stride;
 };
 
 // The remainders by the step that the columns of taps have.
 inline ptrdiff_t column_phases(const Convolution& layer) { return std::min(layer.step[1], layer.reach[1] + 1); }
 
-// Where the taps of a pattern read in staged input, in their order.
+// Where the taps of a pattern read in staged input, in their order; or its chunks, if that is how they are multiplied.
 inline std::vector<ptrdiff_t> offsets_of(const Pattern& pattern, const Convolution& layer, const Layout& layout) {
     std::vector<ptrdiff_t> offsets;
-    for_each_tap(pattern, layer.inputs, [&](ptrdiff_t input, const Tap& tap) {
-        const ptrdiff_t column = tap.column - layer.first[1];
-        offsets.push_back(input * layout.channel_stride + (tap.row - layer.first[0]) * layout.row_stride +
+    const auto add = [&](ptrdiff_t plane, ptrdiff_t row, ptrdiff_t column) {
+        column -= layer.first[1];
+        offsets.push_back(plane * layout.plane_stride + (row - layer.first[0]) * layout.row_stride +
                           column % layer.step[1] * layout.phase_stride + column / layer.step[1]);
-    });
+    };
+    if (layer.multiplier == Multiplier::tiles)
+        for (const Chunk& chunk : pattern.chunks) add(chunk.plane[0], chunk.row, chunk.column);
+    else
+        for_each_tap(pattern, planes_of(layer),
+                     [&](ptrdiff_t plane, const Tap& tap) { add(plane, tap.row, tap.column); });
     return offsets;
 }
 

@@ -33,7 +33,8 @@ struct Bunch {
 
 // Of an image or window that results go to, in elements.
 struct OutStrides {
-    ptrdiff_t channel, row, column;
+    std::function<ptrdiff_t(ptrdiff_t)> offset_of_channel;
+    ptrdiff_t row, column;
 };
 
 // The blocks of all groups. `offsets` are those of the layer's patterns, and stay; groups read `group_stride` apart.
@@ -47,7 +48,7 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
         const auto is_it = [&](const CellRow& r) { return r.channel == channel && r.row == row; };
         const auto found = std::find_if(rows.begin(), rows.end(), is_it);
         const ptrdiff_t i = found - rows.begin();
-        if (found == rows.end()) rows.push_back({channel, row, channel * stride.channel + row * stride.row});
+        if (found == rows.end()) rows.push_back({channel, row, stride.offset_of_channel(channel) + row * stride.row});
         return i;
     };
     for (ptrdiff_t group = 0; group < layer.groups; ++group) {
@@ -56,7 +57,8 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
             const std::vector<ptrdiff_t>& taps = offsets[block.pattern];
             // Shuffled rows take from all channels, others from the places of their own.
             if (bunches.empty() || (layer.shuffles.empty() && pattern.place.column == 0)) bunches.emplace_back();
-            PlacedBlock placed{{taps.data(), ptrdiff_t(taps.size()), weights, bias, slope, layer.activation},
+            PlacedBlock placed{{taps.data(), ptrdiff_t(taps.size()), pattern.chunk_lines, weights, bias, slope,
+                                layer.activation},
                                block.outputs,
                                group * group_stride,
                                {},
@@ -68,11 +70,12 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
                     place = {place.row * r + channel / r % r, place.column * r + channel % r};
                     channel /= r * r;
                 }
-                placed.out_offset[m] = channel * stride.channel + place.row * stride.row + place.column * stride.column;
+                placed.out_offset[m] =
+                    stride.offset_of_channel(channel) + place.row * stride.row + place.column * stride.column;
                 placed.sheet_offset[m] = (row_of(channel, place.row) * cell_columns + place.column) * kSheetWidth;
             }
             bunches.back().blocks.push_back(placed);
-            weights += ptrdiff_t(taps.size()) * block.outputs;
+            weights += ptrdiff_t(taps.size()) * block.outputs * (pattern.chunk_lines > 0 ? kChunkLines : 1);
             bias += kBlockOutputs;
             slope += kBlockOutputs;
         }
@@ -86,21 +89,17 @@ inline size_t sheet_size(const std::vector<Bunch>& bunches, ptrdiff_t cell_colum
     return (rows + 1) * size_t(cell_columns * kSheetWidth);  // and a row of results
 }
 
-inline void add_row(float* to, const float* from, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += kLanes) store(to + i, load(to + i) + load(from + i));  // both have room for it
+// run(block, in, out, offsets) for each block.
+template <class Run>
+void run_directly(const Bunch& bunch, Run&& run, const float* in, float* out) {
+    for (const PlacedBlock& block : bunch.blocks) run(block, in + block.in_offset, out, block.out_offset);
 }
 
-inline void run_directly(const Bunch& bunch, const float* in, float* out, ptrdiff_t vectors) {
-    for (const PlacedBlock& block : bunch.blocks)
-        run_block_of(block.outputs, vectors)(block.program, in + block.in_offset, out, block.out_offset);
-}
-
-// Rows of `count` cells, by way of the sheet: deliver(row, values) for each, which may change the values.
-template <class Deliver>
-void run_by_sheet(const Bunch& bunch, const float* in, float* sheet, ptrdiff_t vectors, ptrdiff_t cell_columns,
-                  Deliver&& deliver) {
-    for (const PlacedBlock& block : bunch.blocks)
-        run_block_of(block.outputs, vectors)(block.program, in + block.in_offset, sheet, block.sheet_offset);
+// By way of the sheet: deliver(row, values) for each row of cells, which may change the values.
+template <class Run, class Deliver>
+void run_by_sheet(const Bunch& bunch, Run&& run, const float* in, float* sheet, ptrdiff_t vectors,
+                  ptrdiff_t cell_columns, Deliver&& deliver) {
+    for (const PlacedBlock& block : bunch.blocks) run(block, in + block.in_offset, sheet, block.sheet_offset);
     float* lines = sheet;
     float* const interleaved = sheet + ptrdiff_t(bunch.rows.size()) * cell_columns * kSheetWidth;
     for (const CellRow& row : bunch.rows) {

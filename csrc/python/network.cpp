@@ -3,6 +3,8 @@
 
 #include "convolution.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <vector>
 
@@ -11,6 +13,7 @@ namespace {
 
 // A chain of layers, their weights in the order of use.
 struct Network {
+    Multiplier multiplier;
     std::vector<Convolution> layers;
     std::vector<size_t> parts;  // that each layer as described is computed in
 
@@ -30,13 +33,24 @@ struct Network {
     }
 };
 
+constexpr const char* kMultipliers[] = {"floats", "widened", "dot", "tiles"};
+
+Multiplier multiplier_of(const std::string& name) {
+    const auto found = std::find(std::begin(kMultipliers), std::end(kMultipliers), name);
+    return Multiplier(found - std::begin(kMultipliers));
+}
+
 template <class Make>
 auto adding(Make make) {
     return [make](Network& network, const py::array& weight, const Constants& bias, Pair stride, Pair padding,
                   Pair dilation, py::ssize_t groups, const std::string& padding_mode,
                   const std::optional<std::string>& activation, const Constants& slope) {
-        network.append(make(readable(weight),
-                            arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope)));
+        ConvolutionArguments arguments =
+            arguments_of(bias, stride, padding, dilation, groups, padding_mode, activation, slope);
+        arguments.multiplier = network.multiplier;
+        if (network.multiplier != Multiplier::floats)
+            arguments.operands = network.layers.empty() ? Operands::split_samples : Operands::channel_pairs;
+        network.append(make(readable(weight), arguments));
     };
 }
 
@@ -52,7 +66,13 @@ void define_layer(Class& network, const char* name, Add add) {
 void bind_network(py::module_& m) {
     constexpr ptrdiff_t any = PTRDIFF_MAX;
     py::class_<Network> network(m, "Network");
-    network.def(py::init<>());
+    network.def(py::init([](const std::string& multiplier) { return Network{multiplier_of(multiplier), {}, {}}; }),
+                py::arg("multiplier"));
+    m.def("bfloat16_multipliers", [] {
+        std::vector<std::string> names;
+        for (const Multiplier multiplier : bfloat16_multipliers()) names.emplace_back(kMultipliers[size_t(multiplier)]);
+        return names;
+    });
     define_layer(network, "conv2d", adding([](const Array& weight, const ConvolutionArguments& arguments) {
                      return make_conv2d(weight, arguments);
                  }));

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._fastimg_cpu import Network, active_target
+from .._fastimg_cpu import Network, active_target, bfloat16_multipliers
 from .._fastimg_cpu import conv2d as conv2d
 from .._fastimg_cpu import conv_transpose2d as conv_transpose2d
 from .._fastimg_cpu import convert_color as convert_color
@@ -25,7 +25,9 @@ from .._fastimg_cpu import structural_similarity as structural_similarity
 from .._planes import hand_over, unit
 
 
-def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any], threads: int) -> None:
+def network(
+    image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any], threads: int, precision: str
+) -> None:
     """Run `layers` on (N, C, H, W) images, piece by piece through all of them.
 
     Parameters
@@ -36,6 +38,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
     cache : dict
         What was made of these layers; empty at first.
     threads : int
+    precision : {"float32", "bfloat16"}
     """
     shuffles = list(itertools.takewhile(_is_shuffle, layers))  # before all convolutions
     for layer in shuffles:
@@ -44,9 +47,10 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
     if not layers:
         hand_over(unit(image), result)
         return
-    target = active_target()  # whose weights have an order of their own
-    if target not in cache:
-        cache[target] = _compiled(layers)
+    multiplier = "floats" if precision == "float32" else bfloat16_multipliers()[-1]
+    key = active_target(), multiplier  # weights are in an order of their own
+    if key not in cache:
+        cache[key] = _compiled(layers, multiplier)
     sizes = [image.shape[2:]]
     for layer in layers:
         size = layer.output_size(sizes[-1])
@@ -54,7 +58,7 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[str, Any
             sizes[-1] = size  # a matter of what the convolution before it writes, and where
         else:
             sizes.append(size)
-    cache[target].run(image, result, sizes, threads)
+    cache[key].run(image, result, sizes, threads)
 
 
 def _is_shuffle(layer: Any) -> bool:
@@ -67,8 +71,8 @@ def _shuffled(image: Any, factor: int) -> Any:
     return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, rows * factor, columns * factor)
 
 
-def _compiled(layers: Sequence[Any]) -> Network:
-    network = Network()
+def _compiled(layers: Sequence[Any], multiplier: str) -> Network:
+    network = Network(multiplier)
     names: list[str] = []  # of convolutions
     for layer in layers:
         if _is_shuffle(layer):

@@ -19,7 +19,7 @@ from .._planes import Float32, hand_over, unit
 
 Pair = int | tuple[int, int]  # rows and columns; one number for both
 
-_PRECISIONS = ("float32", "float16")
+_PRECISIONS = ("float32", "float16", "bfloat16")
 _PADDING_MODES = ("zeros", "replicate", "reflect")
 _ACTIVATIONS = (None, "relu", "leaky_relu", "prelu")
 
@@ -324,7 +324,10 @@ class Network:
             of `x`.
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
-        precision : {"float32", "float16"}
+        precision : {"float32", "float16", "bfloat16"}
+            "bfloat16", on the CPU only: weights and what passes between layers rounded to bfloat16, the image to 16 bits,
+            sums in float32. Many times as fast where the processor has AMX, faster with AVX512-BF16, slower elsewhere.
+            FSRCNN's results on photographs in [0, 1] change by 0.02 at most, its PSNR by 0.02 dB.
             "float16", on a GPU only: on tensor cores, with weights and intermediate results rounded to float16 and
             sums in float32; a network of few channels in one launch, others in a few. For `Conv2d` that keep the size
             of the image, `ConvTranspose2d` and `PixelShuffle`, of one group and dilation 1, that pad with zeros or
@@ -344,10 +347,11 @@ class Network:
             `x` is not on a GPU, or if a layer does not fit there: the message says which, and why.
         """
         _checks.one_of(precision, "precision", _PRECISIONS)
-        in_half = precision == "float16"
         source = arrays.take(x, "x", dtypes=_DTYPES)
-        if in_half and not source.on_gpu:
-            raise ValueError("precision must be 'float32' for an array on the CPU, got 'float16'")
+        elsewhere = "bfloat16" if source.on_gpu else "float16"
+        if precision == elsewhere:
+            where, here = ("a GPU", "float16") if source.on_gpu else ("the CPU", "bfloat16")
+            raise ValueError(f"precision must be 'float32' or {here!r} for an array on {where}, got {precision!r}")
         shape = source.data.shape
         _checks.rank(len(shape), "x", (3, 4), "channels, rows and columns, after an optional batch")
         _checks.non_empty(shape, "x")
@@ -357,9 +361,9 @@ class Network:
         n_threads = _checks.threads(threads)
         result = source.result(last, [source.data.dtype, *_DTYPES], out)
         with source.current():
-            if in_half or not source.on_gpu:
+            if precision == "float16" or not source.on_gpu:
                 images, results = (a if a.ndim == 4 else a[np.newaxis] for a in (source.data, result.data))
-                source.backend.network(images, results, self.layers, _kept_by_device(self, source), n_threads)
+                source.backend.network(images, results, self.layers, _kept_by_device(self, source), n_threads, precision)
             else:
                 self._run_one_by_one(source, inner, result.data)
         return result.give_back()

@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace fastimg {
 namespace {
@@ -53,6 +58,29 @@ std::vector<Target> supported_targets() {
     for (Target target : built_targets())
         if (runs_here(target)) supported.push_back(target);
     return supported;
+}
+
+bool has_avx512_bf16() {
+#if FASTIMG_X86_TARGETS
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+bool has_amx_bf16() {
+#if FASTIMG_X86_TARGETS && defined(__linux__)
+    static const bool has = [] {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+        const bool bf16 = d >> 22 & 1, tiles = d >> 24 & 1;
+        constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+        return bf16 && tiles && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+    }();
+    return has;
+#else
+    return false;
+#endif
 }
 
 Target active_target() { return active().load(std::memory_order_relaxed); }

@@ -61,7 +61,9 @@ _PARAMETERS = np.dtype(
 )
 
 
-def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any], threads: int) -> None:
+def network(
+    image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any], threads: int, precision: str
+) -> None:
     """Run `layers` on (N, C, H, W) images; what goes from one launch to the next is float16.
 
     Parameters
@@ -72,6 +74,9 @@ def network(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any
         An Add ends a launch, and so does what it adds: these images are in device memory, in float32.
     cache : dict
         What was made of these layers for the current device; empty at first.
+    threads : int
+        Of no meaning here.
+    precision : {"float16"}
 
     Raises
     ------
