@@ -5,15 +5,23 @@ from __future__ import annotations
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import run_python
 
-from fastimg import nn
-from fastimg.models import Add, Conv2d, ConvTranspose2d, Network, PixelShuffle
+from fastimg import _fastimg_cpu, metrics, nn
+from fastimg.backends import cpu
+from fastimg.models import FSRCNN, Add, Conv2d, ConvTranspose2d, Network, PixelShuffle
 
 MODES = ("zeros", "replicate", "reflect")
+
+
+def added(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.shape != y.shape:
+        raise ValueError("shapes differ")
+    return x + y
 
 
 def layer_by_layer(network: Network, x: np.ndarray) -> np.ndarray:
@@ -21,9 +29,7 @@ def layer_by_layer(network: Network, x: np.ndarray) -> np.ndarray:
     for layer in network.layers:
         read[layer.name] = x
         if isinstance(layer, Add):
-            if x.shape != read[layer.input_of].shape:
-                raise ValueError("shapes differ")
-            x = x + read[layer.input_of]
+            x = added(x, read[layer.input_of])
             continue
         if isinstance(layer, PixelShuffle):
             r = layer.factor
@@ -236,3 +242,88 @@ def test_what_cannot_be_added():
         Add(3)
     with pytest.raises(ValueError, match=r"adds the input of 'a', \(8, 9\) rows and columns .*, to \(6, 7\)"):
         Network([conv(1, 1, 3, name="a"), Add(input_of="a")])(np.ones((1, 8, 9), np.float32))
+
+
+# ---- bfloat16 ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["widened", "dot", "tiles"])
+def multiplier(request, monkeypatch) -> str:
+    if request.param not in _fastimg_cpu.bfloat16_multipliers():
+        pytest.skip(f"this processor does not multiply bfloat16 by {request.param}")
+    monkeypatch.setattr(cpu, "bfloat16_multipliers", lambda: [request.param])
+    return request.param
+
+
+def to_bfloat16(x: np.ndarray) -> np.ndarray:
+    """Rounded to 8 bits, ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def rounded_layer_by_layer(network: Network, x: np.ndarray) -> np.ndarray:
+    """With weights and what passes between layers in bfloat16, all else in float32."""
+    read, is_first = {}, True
+    for layer in network.layers:
+        if isinstance(layer, Add):
+            x = added(x, read[layer.input_of])
+        elif isinstance(layer, PixelShuffle):
+            x = layer_by_layer(Network([layer]), x)
+        else:
+            x = x if is_first else to_bfloat16(x)
+            read[layer.name] = x
+            x = layer_by_layer(Network([replace(layer, weight=to_bfloat16(layer.weight))]), x)
+            is_first = False
+    return x
+
+
+@pytest.mark.parametrize("size", [(1, 1), (13, 40), (60, 300)])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", networks("zeros"))
+def test_bfloat16(target, multiplier, rng, name, mode, size):
+    network = Network(networks(mode)[name])
+    x = rng.random((2, network.in_channels, *size), np.float32)
+    try:
+        expected = rounded_layer_by_layer(network, x)
+    except ValueError:
+        pytest.skip("too small for a layer")
+    result = network(x, precision="bfloat16", threads=1)
+    np.testing.assert_array_equal(network(x, precision="bfloat16", threads=3), result)
+    # Sums in another order are now and then rounded to the neighbour, 2^-8 away.
+    error = np.abs(result - expected)
+    scale = np.abs(expected).max()
+    assert error.max() <= 2**-7 * scale
+    assert error.mean() <= 2**-11 * scale
+
+
+def test_bfloat16_of_integers_and_what_is_not_finite(multiplier, rng):
+    network = Network(networks("replicate")["fsrcnn"])
+    x = rng.integers(0, 256, (1, 30, 40), np.uint8)
+    result = network(x, out=np.empty((1, 60, 80), np.float32), precision="bfloat16")
+    np.testing.assert_allclose(result, network(in_unit(x), precision="bfloat16"), rtol=0, atol=1e-6)
+    spoilt = in_unit(x)
+    spoilt[0, 15, 20] = np.nan
+    far, near = network(spoilt, precision="bfloat16")[0], network(in_unit(x), precision="bfloat16")[0]
+    assert np.isnan(far[30, 40])
+    np.testing.assert_array_equal(far[:10], near[:10])
+    infinite = Network([conv(1, 2, 1), conv(2, 1, 1)])(np.full((1, 2, 20), np.inf, np.float32), precision="bfloat16")
+    assert not np.isfinite(infinite).any()
+
+
+def test_bfloat16_is_for_the_cpu(rng):
+    network = Network(networks("zeros")["no padding"])
+    with pytest.raises(ValueError, match="'float32' or 'bfloat16' for an array on the CPU, got 'float16'"):
+        network(rng.random((1, 40, 40), np.float32), precision="float16")
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_quality_in_bfloat16(multiplier, scale):
+    skimage = pytest.importorskip("skimage")
+    truth = skimage.data.camera()[: 480 // scale * scale, : 480 // scale * scale].astype(np.float32) / 255
+    rows, columns = (n // scale for n in truth.shape)
+    small = truth.reshape(rows, scale, columns, scale).mean((1, 3))[np.newaxis]
+    network = FSRCNN.from_pretrained(scale).network
+    quality = [metrics.peak_signal_noise_ratio(truth, np.clip(y[0], 0, 1)) for y in (
+        network(small), network(small, precision="bfloat16")
+    )]
+    assert quality[0] - quality[1] < 0.02

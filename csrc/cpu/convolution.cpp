@@ -39,9 +39,19 @@ void find_reach(Convolution& layer) {
     layer.reach = {greatest[0] - least[0], greatest[1] - least[1]};
 }
 
+// Tiles take whole pairs of channels, which the next layer may want.
+std::vector<ptrdiff_t> block_sizes(const Convolution& layer) {
+    const ptrdiff_t most = block_channels(layer.target, layer.multiplier);
+    if (layer.multiplier != Multiplier::tiles) return even_parts(layer.outputs, most);
+    std::vector<ptrdiff_t> sizes = even_parts(divide_up(layer.outputs, 2), most / 2);
+    for (ptrdiff_t& size : sizes) size *= 2;
+    sizes.back() -= layer.outputs % 2;
+    return sizes;
+}
+
 void add_blocks(Convolution& layer) {
     ptrdiff_t channel = 0;
-    for (const ptrdiff_t outputs : even_parts(layer.outputs, block_channels(layer.target, layer.multiplier))) {
+    for (const ptrdiff_t outputs : block_sizes(layer)) {
         for (size_t pattern = 0; pattern < layer.patterns.size(); ++pattern)
             layer.blocks.push_back({pattern, channel, outputs});
         channel += outputs;
@@ -63,9 +73,8 @@ void add_chunks(Pattern& pattern, ptrdiff_t planes, bool rows_are_adjacent) {
         if (!goes_on) runs.emplace_back();
         runs.back().taps.push_back(tap);
     }
-    ptrdiff_t least = PTRDIFF_MAX;
+    ptrdiff_t least = runs.empty() ? 1 : PTRDIFF_MAX;
     for (const Run& run : runs) least = std::min(least, ptrdiff_t(run.taps.size()) * planes);
-    if (runs.empty()) return;
     pattern.chunk_lines = divide_up(least, divide_up(least, kChunkLines));
     for (const Run& run : runs) {
         const ptrdiff_t lines = ptrdiff_t(run.taps.size()) * planes;
@@ -232,8 +241,8 @@ std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& ker
 std::vector<Multiplier> bfloat16_multipliers() {
     std::vector<Multiplier> multipliers{Multiplier::widened};
 #if FASTIMG_X86_TARGETS && !defined(FASTIMG_EMULATE_AVX512)
-    if (active_target() == Target::v4) {
-        if (has_avx512_bf16()) multipliers.push_back(Multiplier::dot);
+    if (active_target() == Target::v4 && has_avx512_bf16()) {
+        multipliers.push_back(Multiplier::dot);
         if (has_amx_bf16()) multipliers.push_back(Multiplier::tiles);
     }
 #endif

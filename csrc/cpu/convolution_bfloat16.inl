@@ -142,30 +142,60 @@ inline void multiply_tiles(const BlockProgram& block, ptrdiff_t outputs, const f
 #undef FASTIMG_TILE_STORE
 #undef FASTIMG_TILE_ADD
 
-template <int N>
-inline void run_tiles(const BlockProgram& block, ptrdiff_t outputs, const float* in, ptrdiff_t line_bytes, float* out,
-                      const ptrdiff_t* out_offset) {
-    alignas(64) float sums[kBlockOutputs * 16 * N];
-    multiply_tiles<N>(block, outputs, in, line_bytes, sums);
-    for (ptrdiff_t m = 0; m < outputs; ++m) {
+// Lower halves before upper ones, rounded to nearest even.
+inline Floats packed_pairs(Floats lower, Floats upper) {
+    __m512i halves;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(lower), "v"(upper));
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (Floats)_mm512_permutexvar_epi16(order, halves);
+}
+
+// What a tile's sums become, and where: an output at out_offset[m] as floats, or an even one with the next at
+// out_offset[m] as pairs.
+template <int N, bool ToPairs, Activation A>
+inline void hand_over_tiles(const BlockProgram& block, ptrdiff_t outputs, const float* sums, float* out,
+                            const ptrdiff_t* out_offset) {
+    const auto result = [&](ptrdiff_t m, int v) {
+        return activated(load(sums + (m * N + v) * kLanes) + block.bias[m], A, block.slope[m]);
+    };
+    for (ptrdiff_t m = 0; m < outputs; m += 1 + ToPairs) {
         for (int v = 0; v < N; ++v) {
-            const Floats sum = load(sums + (m * N + v) * kLanes) + block.bias[m];
-            store(out + out_offset[m] + v * kLanes, activated(sum, block.activation, block.slope[m]));
+            float* const to = out + out_offset[m] + v * kLanes;
+            if constexpr (ToPairs)
+                store(to, packed_pairs(result(m, v), m + 1 < outputs ? result(m + 1, v) : Floats{}));
+            else
+                store(to, result(m, v));
         }
     }
 }
 
+template <int N, bool ToPairs>
+inline void run_tiles(const BlockProgram& block, ptrdiff_t outputs, const float* in, ptrdiff_t line_bytes, float* out,
+                      const ptrdiff_t* out_offset) {
+    alignas(64) float sums[kBlockOutputs * 16 * N];
+    multiply_tiles<N>(block, outputs, in, line_bytes, sums);
+    switch (block.activation) {
+        case Activation::relu:
+            return hand_over_tiles<N, ToPairs, Activation::relu>(block, outputs, sums, out, out_offset);
+        case Activation::slope:
+            return hand_over_tiles<N, ToPairs, Activation::slope>(block, outputs, sums, out, out_offset);
+        default: return hand_over_tiles<N, ToPairs, Activation::none>(block, outputs, sums, out, out_offset);
+    }
+}
+
 // What run_block does, with tiles.
-inline void run_block_by_tiles(Tiles& tiles, const BlockProgram& block, ptrdiff_t outputs, const float* in,
-                               ptrdiff_t line_stride, float* out, const ptrdiff_t* out_offset, ptrdiff_t vectors) {
+template <bool ToPairs>
+void run_block_by_tiles(Tiles& tiles, const BlockProgram& block, ptrdiff_t outputs, const float* in,
+                        ptrdiff_t line_stride, float* out, const ptrdiff_t* out_offset, ptrdiff_t vectors) {
     tiles.configure(outputs, block.lines);
     const ptrdiff_t line_bytes = line_stride * ptrdiff_t(sizeof(float));
     for (; vectors > 0; vectors -= 4, in += 4 * kLanes, out += 4 * kLanes) {
         switch (std::min<ptrdiff_t>(vectors, 4)) {
-            case 1: run_tiles<1>(block, outputs, in, line_bytes, out, out_offset); break;
-            case 2: run_tiles<2>(block, outputs, in, line_bytes, out, out_offset); break;
-            case 3: run_tiles<3>(block, outputs, in, line_bytes, out, out_offset); break;
-            default: run_tiles<4>(block, outputs, in, line_bytes, out, out_offset);
+            case 1: run_tiles<1, ToPairs>(block, outputs, in, line_bytes, out, out_offset); break;
+            case 2: run_tiles<2, ToPairs>(block, outputs, in, line_bytes, out, out_offset); break;
+            case 3: run_tiles<3, ToPairs>(block, outputs, in, line_bytes, out, out_offset); break;
+            default: run_tiles<4, ToPairs>(block, outputs, in, line_bytes, out, out_offset);
         }
     }
 }

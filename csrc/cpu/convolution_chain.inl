@@ -51,10 +51,12 @@ private:
         ptrdiff_t block_vectors;
         std::vector<std::vector<ptrdiff_t>> offsets;  // of each pattern's taps
         std::vector<Bunch> bunches;
+        bool packs;  // pairs for the next window, as they leave the tiles
     };
 
     Costs costs() const {
-        return {kLanes, [this](size_t l) { return multiply_adds(layers_[l]) / products_per_cycle(layers_[l].multiplier); },
+        const bool by_tiles = layers_[0].multiplier == Multiplier::tiles;
+        return {by_tiles ? 4 * kLanes : kLanes, [this](size_t l) { return multiply_adds(layers_[l]) / products_per_cycle(layers_[l].multiplier); },
                 [this](size_t l, ptrdiff_t rows, ptrdiff_t columns) {
                     return rows * layout_of(l, columns).row_stride * ptrdiff_t(sizeof(float));
                 }};
@@ -100,6 +102,12 @@ private:
                       next.row_stride, 1};
         }
         stage.bunches = place_blocks(layer, stage.offsets, planes_of(layer) * stage.layout.plane_stride, stride);
+        const auto has_whole_pairs = [](ptrdiff_t groups, ptrdiff_t channels) {
+            return groups == 1 || channels % 2 == 0;
+        };
+        stage.packs = !is_last && layer.multiplier == Multiplier::tiles && holds_pairs(l + 1) && layer.added.empty() &&
+                      cell_size(layer, 0) * cell_size(layer, 1) == 1 && has_whole_pairs(layer.groups, layer.outputs) &&
+                      has_whole_pairs(layers_[l + 1].groups, layers_[l + 1].inputs);
         sheet_size_ = std::max(sheet_size_, sheet_size(stage.bunches, cell_size(layer, 1)));
     }
 
@@ -228,7 +236,7 @@ private:
             const bool is_last = l + 1 == windows_.size();
             const bool fits = is_last ? (count == vectors * kLanes && chain_.out_.dtype == DType::f32 &&
                                            chain_.out_.stride[3] == 1)
-                                      : !chain_.holds_pairs(l + 1);
+                                      : !chain_.holds_pairs(l + 1) || chain_.stages_[l].packs;
             const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
                 run_block(l, block, x, to, offsets, vectors);
             };
@@ -268,8 +276,9 @@ private:
                     run_block_of<DotPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
                     break;
                 case Multiplier::tiles:
-                    run_block_by_tiles(tiles_, block.program, block.outputs, in, chain_.stages_[l].layout.plane_stride,
-                                       out, out_offset, vectors);
+                    (chain_.stages_[l].packs ? run_block_by_tiles<true> : run_block_by_tiles<false>)(
+                        tiles_, block.program, block.outputs, in, chain_.stages_[l].layout.plane_stride, out, out_offset,
+                        vectors);
                     break;
 #endif
                 default: throw std::logic_error("fastimg: a multiplier that this target does not have");
