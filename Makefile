@@ -41,7 +41,7 @@ test-sanitized: $(VENV)/.test
 	build/sanitized/thread
 	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
 
-WATCHED := $(addprefix csrc/cpu/,conv2d.cpp conv_transpose2d.cpp convolution.cpp denoise_nl_means.cpp gaussian.cpp gaussian_recursive.cpp support/thread_pool.cpp support/targets.cpp)
+WATCHED := $(addprefix csrc/cpu/,conv2d.cpp conv_transpose2d.cpp convolution.cpp convolution_plan.cpp denoise_nl_means.cpp gaussian.cpp gaussian_recursive.cpp support/thread_pool.cpp support/targets.cpp)
 
 build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
 	@mkdir -p $(@D)

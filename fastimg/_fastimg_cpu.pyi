@@ -6,9 +6,9 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Network', 'active_target', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
+__all__: list[str] = ['Network', 'active_target', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
 class Network:
-    def __init__(self) -> None:
+    def __init__(self, multiplier: str) -> None:
         ...
     def add_input_of(self, layer: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -21,6 +21,8 @@ class Network:
     def run(self, x: numpy.ndarray, out: numpy.ndarray, sizes: collections.abc.Sequence[typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"]], threads: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 def active_target() -> str:
+    ...
+def bfloat16_multipliers() -> list[str]:
     ...
 def built_targets() -> list[str]:
     ...

@@ -48,6 +48,8 @@ JOBS = {
     "structural_similarity": partial(structural_similarity.job, 64, "uint8"),
     "network": partial(networks.job, "FSRCNN ×2", 24, 16, "zeros"),
     "network, replicate": partial(networks.job, "FSRCNN-s ×3", 24, 16, "replicate"),
+    "network, bfloat16": partial(networks.job, "FSRCNN ×2", 24, 16, "zeros", precision="bfloat16"),
+    "network, pixel shuffle": partial(networks.job, "FSRCNN of OpenCV ×3", 24, 16, "zeros"),
     "network, relu": partial(networks.job, "SRCNN 9-1-5", 24, 16, "replicate"),
     "layer": partial(layers.job, "conv 3×3, 512→512"),
     "layer, transposed": partial(layers.job, "deconv 4×4, 64→32, stride 2"),

@@ -191,6 +191,19 @@ def test_upscale(tmp_path: Path, run: Run, shape: tuple[int, ...], scale: int) -
     assert back.shape == (12 * scale, 10 * scale, *shape[2:])
 
 
+def test_networks_in_bfloat16(tmp_path: Path, run: Run) -> None:
+    image = picture((12, 10))
+    write_image(tmp_path / "in.png", image)
+    assert run("upscale", "--precision", "bfloat16", tmp_path / "in.png", tmp_path / "large.png") == (0, "")
+    large, _ = read_image(tmp_path / "large.png")
+    np.testing.assert_array_equal(large, models.FSRCNN.from_pretrained(2)(image, precision="bfloat16"))
+    denoise = ("denoise", "--precision", "bfloat16")
+    assert run(*denoise, "--model", "dncnn-s", tmp_path / "in.png", tmp_path / "clean.png") == (0, "")
+    clean, _ = read_image(tmp_path / "clean.png")
+    np.testing.assert_array_equal(clean, models.DnCNN_s.from_pretrained()(image, precision="bfloat16"))
+    refused(run(*denoise, tmp_path / "in.png", tmp_path / "b.png"), "--precision needs --model")
+
+
 def test_upscale_by_each_model(tmp_path: Path, run: Run, rng: np.random.Generator) -> None:
     write_image(tmp_path / "in.png", picture((8, 9)))
     weights = tmp_path / "srcnn.safetensors"

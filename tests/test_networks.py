@@ -323,7 +323,8 @@ def test_quality_in_bfloat16(multiplier, scale):
     rows, columns = (n // scale for n in truth.shape)
     small = truth.reshape(rows, scale, columns, scale).mean((1, 3))[np.newaxis]
     network = FSRCNN.from_pretrained(scale).network
-    quality = [metrics.peak_signal_noise_ratio(truth, np.clip(y[0], 0, 1)) for y in (
-        network(small), network(small, precision="bfloat16")
-    )]
+    quality = [
+        metrics.peak_signal_noise_ratio(truth, np.clip(y[0], 0, 1))
+        for y in (network(small), network(small, precision="bfloat16"))
+    ]
     assert quality[0] - quality[1] < 0.02

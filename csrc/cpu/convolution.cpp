@@ -145,7 +145,8 @@ void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_co
                     for (ptrdiff_t m = 0; m < block.outputs; ++m)
                         for (size_t i = 0; i < kChunkLines; ++i)
                             layer.weights.push_back(
-                                chunk.weight[i] < 0 ? 0 : weight_of(block.channel + m, chunk.plane[i], chunk.weight[i]));
+                                chunk.weight[i] < 0 ? 0
+                                                    : weight_of(block.channel + m, chunk.plane[i], chunk.weight[i]));
                 continue;
             }
             for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {

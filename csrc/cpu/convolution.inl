@@ -9,8 +9,8 @@
 // Limits. Memory: input + output once, when a tile's
 // halo is small, and the output once more for being read before it is written.
 
-#include "convolution_kernel.inl"
 #include "convolution_bfloat16.inl"
+#include "convolution_kernel.inl"
 #include "convolution_results.inl"
 #include "convolution_staging.inl"
 

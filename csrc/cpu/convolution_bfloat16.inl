@@ -99,8 +99,7 @@ private:
     asm volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(stride) : "memory")
 #define FASTIMG_TILE_STORE(tile, to, stride) \
     asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(to), "r"(stride) : "memory")
-#define FASTIMG_TILE_ADD(sums, weights, inputs) \
-    asm volatile("tdpbf16ps %tmm" #inputs ", %tmm" #weights ", %tmm" #sums)
+#define FASTIMG_TILE_ADD(sums, weights, inputs) asm volatile("tdpbf16ps %tmm" #inputs ", %tmm" #weights ", %tmm" #sums)
 
 // 16 × N pixels of a block's outputs, as sums.
 template <int N>

@@ -56,7 +56,8 @@ private:
 
     Costs costs() const {
         const bool by_tiles = layers_[0].multiplier == Multiplier::tiles;
-        return {by_tiles ? 4 * kLanes : kLanes, [this](size_t l) { return multiply_adds(layers_[l]) / products_per_cycle(layers_[l].multiplier); },
+        return {by_tiles ? 4 * kLanes : kLanes,
+                [this](size_t l) { return multiply_adds(layers_[l]) / products_per_cycle(layers_[l].multiplier); },
                 [this](size_t l, ptrdiff_t rows, ptrdiff_t columns) {
                     return rows * layout_of(l, columns).row_stride * ptrdiff_t(sizeof(float));
                 }};
@@ -89,17 +90,15 @@ private:
         const Convolution& layer = layers_[l];
         Stage& stage = stages_[l];
         const int most_vectors = layer.multiplier == Multiplier::widened ? WidenedPairs::kMostVectors : 8;
-        stage.block_vectors = layer.multiplier == Multiplier::tiles
-                                  ? 8
-                                  : std::min(kBlockVectors[most_outputs(layer)], most_vectors);
+        stage.block_vectors =
+            layer.multiplier == Multiplier::tiles ? 8 : std::min(kBlockVectors[most_outputs(layer)], most_vectors);
         for (const Pattern& pattern : layer.patterns) stage.offsets.push_back(offsets_of(pattern, layer, stage.layout));
         const bool is_last = l + 1 == stages_.size();
-        OutStrides stride{[=](ptrdiff_t channel) { return channel * out_.stride[1]; }, out_.stride[2],
-                          out_.stride[3]};
+        OutStrides stride{[=](ptrdiff_t channel) { return channel * out_.stride[1]; }, out_.stride[2], out_.stride[3]};
         if (!is_last) {
             const Layout& next = stages_[l + 1].layout;
-            stride = {[=](ptrdiff_t channel) { return plane_of(l + 1, channel) * next.plane_stride; },
-                      next.row_stride, 1};
+            stride = {[=](ptrdiff_t channel) { return plane_of(l + 1, channel) * next.plane_stride; }, next.row_stride,
+                      1};
         }
         stage.bunches = place_blocks(layer, stage.offsets, planes_of(layer) * stage.layout.plane_stride, stride);
         const auto has_whole_pairs = [](ptrdiff_t groups, ptrdiff_t channels) {
@@ -234,9 +233,9 @@ private:
             const CellPlace out{row * cell_rows, column * cell_columns};
             const auto [height, width] = chain_.sizes_[l + 1];
             const bool is_last = l + 1 == windows_.size();
-            const bool fits = is_last ? (count == vectors * kLanes && chain_.out_.dtype == DType::f32 &&
-                                           chain_.out_.stride[3] == 1)
-                                      : !chain_.holds_pairs(l + 1) || chain_.stages_[l].packs;
+            const bool fits =
+                is_last ? (count == vectors * kLanes && chain_.out_.dtype == DType::f32 && chain_.out_.stride[3] == 1)
+                        : !chain_.holds_pairs(l + 1) || chain_.stages_[l].packs;
             const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
                 run_block(l, block, x, to, offsets, vectors);
             };
@@ -247,18 +246,19 @@ private:
                 return;
             }
             for (const Bunch& bunch : chain_.stages_[l].bunches) {
-                run_by_sheet(bunch, run, in, sheet_.data(), vectors, cell_columns, [&](const CellRow& r, float* values) {
-                    if (r.row >= rows) return;
-                    for (const size_t from : layer.added)
-                        add(values, from, {out.row + r.row, out.column}, r.channel, columns);
-                    if (is_last)
-                        hand_over(r, values, columns, out);
-                    else if (chain_.holds_pairs(l + 1))
-                        store_halves(window_at(l + 1, out) + r.out_offset, values, columns,
-                                     chain_.is_upper_half(l + 1, r.channel));
-                    else
-                        store_row(window_at(l + 1, out) + r.out_offset, values, columns, 1);
-                });
+                run_by_sheet(bunch, run, in, sheet_.data(), vectors, cell_columns,
+                             [&](const CellRow& r, float* values) {
+                                 if (r.row >= rows) return;
+                                 for (const size_t from : layer.added)
+                                     add(values, from, {out.row + r.row, out.column}, r.channel, columns);
+                                 if (is_last)
+                                     hand_over(r, values, columns, out);
+                                 else if (chain_.holds_pairs(l + 1))
+                                     store_halves(window_at(l + 1, out) + r.out_offset, values, columns,
+                                                  chain_.is_upper_half(l + 1, r.channel));
+                                 else
+                                     store_row(window_at(l + 1, out) + r.out_offset, values, columns, 1);
+                             });
             }
         }
 
@@ -276,9 +276,10 @@ private:
                     run_block_of<DotPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
                     break;
                 case Multiplier::tiles:
-                    (chain_.stages_[l].packs ? run_block_by_tiles<true> : run_block_by_tiles<false>)(
-                        tiles_, block.program, block.outputs, in, chain_.stages_[l].layout.plane_stride, out, out_offset,
-                        vectors);
+                    (chain_.stages_[l].packs ? run_block_by_tiles<true>
+                                             : run_block_by_tiles<false>)(tiles_, block.program, block.outputs, in,
+                                                                          chain_.stages_[l].layout.plane_stride, out,
+                                                                          out_offset, vectors);
                     break;
 #endif
                 default: throw std::logic_error("fastimg: a multiplier that this target does not have");

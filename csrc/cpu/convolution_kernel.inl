@@ -52,7 +52,9 @@ template <int N, class F>
 
 struct FloatProducts {
     static constexpr int kMostVectors = 8;
-    [[gnu::always_inline]] static Floats multiply_add(float weight, Floats input, Floats sum) { return sum + weight * input; }
+    [[gnu::always_inline]] static Floats multiply_add(float weight, Floats input, Floats sum) {
+        return sum + weight * input;
+    }
 };
 
 template <class Products, int M, int V>
@@ -65,12 +67,14 @@ template <class Products, int M, int V>
             unrolled<V>([&](auto v) FASTIMG_INLINE { inputs[v] = load(x + v * kLanes); });
             unrolled<M>([&](auto m) FASTIMG_INLINE {
                 const float weight = weights[m];
-                unrolled<V>([&](auto v) FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weight, inputs[v], sums[m][v]); });
+                unrolled<V>([&](auto v)
+                                FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weight, inputs[v], sums[m][v]); });
             });
         } else {
             unrolled<V>([&](auto v) FASTIMG_INLINE {
                 const Floats input = load(x + v * kLanes);
-                unrolled<M>([&](auto m) FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weights[m], input, sums[m][v]); });
+                unrolled<M>([&](auto m)
+                                FASTIMG_INLINE { sums[m][v] = Products::multiply_add(weights[m], input, sums[m][v]); });
             });
         }
     }
@@ -78,7 +82,7 @@ template <class Products, int M, int V>
 
 inline Floats activated(Floats sum, Activation activation, float slope) {
     switch (activation) {
-        case Activation::relu: return max(Floats{}, sum);                          // of a NaN, the NaN
+        case Activation::relu: return max(Floats{}, sum);                  // of a NaN, the NaN
         case Activation::slope: return (Ints)sum < 0 ? slope * sum : sum;  // by the sign bit: one instruction
         default: return sum;
     }
@@ -96,8 +100,7 @@ void run_block(const BlockProgram& block, const float* in, float* out, const ptr
     if (block.activation == Activation::relu) {
         each([&](int, int, Floats& sum) FASTIMG_INLINE { sum = activated(sum, Activation::relu, 0); });
     } else if (block.activation == Activation::slope) {
-        each([&](int m, int, Floats& sum)
-                 FASTIMG_INLINE { sum = activated(sum, Activation::slope, block.slope[m]); });
+        each([&](int m, int, Floats& sum) FASTIMG_INLINE { sum = activated(sum, Activation::slope, block.slope[m]); });
     }
     each([&](int m, int v, Floats& sum) FASTIMG_INLINE { store(out + out_offset[m] + v * kLanes, sum); });
 }

@@ -57,12 +57,12 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
             const std::vector<ptrdiff_t>& taps = offsets[block.pattern];
             // Shuffled rows take from all channels, others from the places of their own.
             if (bunches.empty() || (layer.shuffles.empty() && pattern.place.column == 0)) bunches.emplace_back();
-            PlacedBlock placed{{taps.data(), ptrdiff_t(taps.size()), pattern.chunk_lines, weights, bias, slope,
-                                layer.activation},
-                               block.outputs,
-                               group * group_stride,
-                               {},
-                               {}};
+            PlacedBlock placed{
+                {taps.data(), ptrdiff_t(taps.size()), pattern.chunk_lines, weights, bias, slope, layer.activation},
+                block.outputs,
+                group * group_stride,
+                {},
+                {}};
             for (ptrdiff_t m = 0; m < block.outputs; ++m) {
                 CellPlace place = pattern.place;
                 ptrdiff_t channel = group * layer.outputs + block.channel + m;

@@ -1,8 +1,9 @@
-"""Networks of convolutions: the same layers and weights, float32 luma in and out.
+"""Networks of convolutions: the same layers and weights, float32 luma in and out; fastimg in bfloat16, too.
 
-PyTorch runs in inference mode, as NCHW and as channels-last; ONNX Runtime with all graph optimisations. Weights are
-random: time does not depend on them. With replicated borders, as the papers have them, the rivals need a padding
-operation before each convolution; with zeros, as re-implementations in PyTorch have it, they need none.
+PyTorch runs in inference mode, as NCHW and as channels-last; ONNX Runtime with all graph optimisations; OpenCV's module
+of networks reads the same ONNX graph. Weights are random: time does not depend on them. With replicated borders, as the
+papers have them, the rivals need a padding operation before each convolution; with zeros, as re-implementations in
+PyTorch have it, they need none.
 
 Of many small images the rivals get as many at a time as suits them best, which on the machines at hand is some fifty.
 """
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..models import Conv2d, ConvTranspose2d, Network
+from ..models import Conv2d, ConvTranspose2d, Network, PixelShuffle
 from ..models.super_resolution import DECONVOLUTION
 from .races import Job, Run, contenders
 
-Layer = Any  # Conv2d or ConvTranspose2d
+Layer = Any  # Conv2d, ConvTranspose2d or PixelShuffle
 
 
 def fsrcnn(scale: int, d: int = 56, s: int = 12, m: int = 4) -> list[Layer]:
@@ -30,6 +31,13 @@ def fsrcnn(scale: int, d: int = 56, s: int = 12, m: int = 4) -> list[Layer]:
     deconvolution = rng.standard_normal((d, 1, 9, 9)) * 0.02
     last = ConvTranspose2d(deconvolution, np.zeros(1), (stride,) * 2, (padding,) * 2, (output_padding,) * 2)
     return [*(_conv(rng, *shape, "prelu") for shape in shapes), last]
+
+
+def fsrcnn_of_opencv(scale: int) -> list[Layer]:
+    """FSRCNN as in the files of OpenCV's `dnn_superres`: a 1×1 convolution and a pixel shuffle at its end."""
+    rng = np.random.default_rng(scale)
+    last = replace(_conv(rng, scale**2, 56, 1, None), weight=rng.standard_normal((scale**2, 56, 1, 1)) * 0.1)
+    return [*fsrcnn(scale)[:-1], last, PixelShuffle(scale)]
 
 
 def srcnn(middle: int) -> list[Layer]:
@@ -55,7 +63,11 @@ def _conv(rng: np.random.Generator, outputs: int, inputs: int, k: int, activatio
 NETWORKS: dict[str, list[Layer]] = {
     "FSRCNN ×2": fsrcnn(2),
     "FSRCNN ×4": fsrcnn(4),
+    "FSRCNN-s ×2": fsrcnn(2, 32, 5, 1),
     "FSRCNN-s ×3": fsrcnn(3, 32, 5, 1),
+    "FSRCNN of OpenCV ×2": fsrcnn_of_opencv(2),
+    "FSRCNN of OpenCV ×3": fsrcnn_of_opencv(3),
+    "FSRCNN of OpenCV ×4": fsrcnn_of_opencv(4),
     "SRCNN 9-1-5": srcnn(1),
     "SRCNN 9-5-5": srcnn(5),
     "DnCNN": plain(64, 17),
@@ -64,16 +76,29 @@ NETWORKS: dict[str, list[Layer]] = {
 _RIVALS_BATCH = 50
 
 
-def job(name: str, width: int, height: int, padding_mode: str, threads: int, *, images: int = 1) -> Job:
-    """One of `NETWORKS` on images of one size."""
-    layers = [replace(layer, padding_mode=padding_mode) for layer in NETWORKS[name]]
+def job(
+    name: str,
+    width: int,
+    height: int,
+    padding_mode: str,
+    threads: int,
+    *,
+    images: int = 1,
+    precision: str = "float32",
+) -> Job:
+    """One of `NETWORKS` on images of one size; rivals compute in float32."""
+    layers = [
+        layer if isinstance(layer, PixelShuffle) else replace(layer, padding_mode=padding_mode)
+        for layer in NETWORKS[name]
+    ]
     x = np.random.default_rng(0).random((images, 1, height, width), np.float32)
     several = f"{images} images, " if images > 1 else ""
     network = Network(layers)
     out = network(x)
+    ending = "" if precision == "float32" else f", {precision}"
     return Job(
         "network",
-        f"{name}, {several}{width}×{height}, {padding_mode}",
+        f"{name}, {several}{width}×{height}, {padding_mode}{ending}",
         {
             "network": name,
             "images": images,
@@ -81,15 +106,17 @@ def job(name: str, width: int, height: int, padding_mode: str, threads: int, *, 
             "height": height,
             "dtype": "float32",
             "padding_mode": padding_mode,
+            "precision": precision,
         },
-        contenders(lambda: network(x, out=out, threads=threads), **rivals(layers, x, threads)),
-        tolerances(out),
+        contenders(lambda: network(x, out=out, threads=threads, precision=precision), **rivals(layers, x, threads)),
+        tolerances(out, precision),
     )
 
 
 def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
     """Makers of the rivals' runs."""
     return {
+        "OpenCV": lambda: _opencv(layers, x, threads),
         "ONNX_Runtime": lambda: _onnxruntime(layers, x, threads),
         "PyTorch": lambda: _pytorch(layers, x, threads, channels_last=False),
         "PyTorch,_channels-last": lambda: _pytorch(layers, x, threads, channels_last=True),
@@ -104,10 +131,10 @@ def _in_batches(x: Any, prepare: Callable[[Any], Any], compute: Callable[[Any], 
     return lambda: np.concatenate([compute(batch) for batch in batches])
 
 
-def tolerances(result: Any) -> dict[str, float]:
-    """What sums in another order may make of a result of this size."""
-    accepted = 1e-4 * float(np.abs(result).max())
-    return dict.fromkeys(("ONNX Runtime", "PyTorch", "PyTorch, channels-last"), accepted)
+def tolerances(result: Any, precision: str = "float32") -> dict[str, float]:
+    """What sums in another order, or 8 bits, may make of a result of this size."""
+    accepted = (1e-4 if precision == "float32" else 3e-2) * float(np.abs(result).max())
+    return dict.fromkeys(("OpenCV", "ONNX Runtime", "PyTorch", "PyTorch, channels-last"), accepted)
 
 
 def _transposed(layer: Layer) -> bool:
@@ -130,6 +157,8 @@ def _pytorch(layers: Sequence[Layer], x: Any, threads: int, *, channels_last: bo
         return None if array is None else torch.from_numpy(np.array(array))
 
     def step(layer: Layer) -> Any:
+        if isinstance(layer, PixelShuffle):
+            return lambda y: functional.pixel_shuffle(y, layer.factor)
         weight = tensor(layer.weight).contiguous(memory_format=memory_format)
         bias, slope = tensor(layer.bias), tensor(layer.slope)
         replicates = layer.padding_mode == "replicate"
@@ -169,8 +198,22 @@ def _pytorch(layers: Sequence[Layer], x: Any, threads: int, *, channels_last: bo
     return _in_batches(x, prepare, compute)
 
 
-def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
-    import onnxruntime
+def _opencv(layers: Sequence[Layer], x: Any, threads: int) -> Run:
+    import cv2
+
+    if any(getattr(layer, "padding_mode", "zeros") == "replicate" for layer in layers):
+        raise ImportError("OpenCV's module of networks does not continue images at their border")
+    cv2.setNumThreads(threads)
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(_onnx_graph(layers), np.uint8))
+
+    def compute(batch: Any) -> Any:
+        network.setInput(batch)
+        return network.forward()
+
+    return _in_batches(x, lambda batch: batch, compute)
+
+
+def _onnx_graph(layers: Sequence[Layer]) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
@@ -187,6 +230,9 @@ def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
     at = "x"
     for i, layer in enumerate(layers):
         name = f"layer{i}"
+        if isinstance(layer, PixelShuffle):
+            at = add("DepthToSpace", [at], name, blocksize=layer.factor, mode="CRD")
+            continue
         (rows, columns), replicates = layer.padding, layer.padding_mode == "replicate"
         attributes: dict[str, Any] = {
             "strides": list(layer.stride),
@@ -214,12 +260,19 @@ def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
             at = add("Relu", [at], f"{name}/relu")
 
     def value(name: str) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "channels", "rows", "columns"])
 
     graph = helper.make_graph(nodes, "network", [value("x")], [value(at)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _onnxruntime(layers: Sequence[Layer], x: Any, threads: int) -> Run:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(_onnx_graph(layers), options, providers=["CPUExecutionProvider"])
     return _in_batches(x, lambda batch: batch, lambda batch: session.run(None, {"x": batch})[0])

@@ -61,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="weights of your own for it (default: those that come with fastimg, for dncnn-s)",
     )
+    files.add_precision(group)
     parser.set_defaults(run=run)
 
 
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _non_local_means(args: argparse.Namespace) -> Callable[[NDArray[Any]], NDArray[Any]]:
     if args.weights is not None:
         raise files.UsageError("--weights needs --model")
+    if args.precision != "float32":
+        raise files.UsageError("--precision needs --model")
     from .. import restoration
 
     def denoise(colours: NDArray[Any]) -> NDArray[Any]:
@@ -109,7 +112,7 @@ def _network(args: argparse.Namespace) -> Callable[[NDArray[Any]], NDArray[Any]]
         raise files.UsageError(f"--weights: {error}") from error
 
     def denoise(colours: NDArray[Any]) -> NDArray[Any]:
-        denoised: NDArray[Any] = model(colours, threads=args.threads)
+        denoised: NDArray[Any] = model(colours, threads=args.threads, precision=args.precision)
         return denoised
 
     return denoise

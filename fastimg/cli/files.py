@@ -71,6 +71,16 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def add_precision(group: argparse._ArgumentGroup) -> None:
+    """Add what a network may be asked to compute in."""
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what the network computes in; bfloat16 is faster with AMX or AVX512-BF16 (default: %(default)s)",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add INPUT, OUTPUT and the options that all these commands have."""
     parser.add_argument(

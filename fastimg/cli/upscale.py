@@ -31,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="weights of your own for it (default: those that come with fastimg, for fsrcnn and fsrcnn-s)",
     )
+    files.add_precision(group)
     parser.set_defaults(run=run)
 
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise files.UsageError(f"--weights: {error}") from error
 
     def upscale(image: NDArray[Any]) -> NDArray[Any]:
-        enlarged: NDArray[Any] = model(image, threads=args.threads)
+        enlarged: NDArray[Any] = model(image, threads=args.threads, precision=args.precision)
         return enlarged
 
     return files.run(args, upscale)

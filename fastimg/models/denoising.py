@@ -143,8 +143,8 @@ class DnCNN:
             Receives the result.
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
-        precision : {"float32", "float16"}
-            Of the network; "float16" is for images on a GPU, see `Network`.
+        precision : {"float32", "float16", "bfloat16"}
+            Of the network; "float16" is for images on a GPU, "bfloat16" for those on the CPU, see `Network`.
 
         Returns
         -------

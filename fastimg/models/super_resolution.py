@@ -172,8 +172,8 @@ class SuperResolution:
             Receives the result; of the image's kind and dtype.
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
-        precision : {"float32", "float16"}
-            Of the network; "float16" is for images on a GPU, see `Network`.
+        precision : {"float32", "float16", "bfloat16"}
+            Of the network; "float16" is for images on a GPU, "bfloat16" for those on the CPU, see `Network`.
 
         Returns
         -------

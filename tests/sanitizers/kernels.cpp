@@ -171,36 +171,55 @@ void blur_recursively(const std::string& target) {
     }
 }
 
-// A chain with a stride, a deconvolution and a pixel shuffle, and its first layer alone.
+// A chain with a stride, a deconvolution, a sum and a pixel shuffle, by all that multiplies; and its first layer alone.
 void convolve(const std::string& target) {
     Image first(DType::f32, {8, 1, 5, 5}), second(DType::f32, {9, 8, 3, 3}), third(DType::f32, {9, 2, 4, 4}),
-        fourth(DType::f32, {4, 2, 3, 3});
-    for (BorderMode border : {BorderMode::nearest, BorderMode::mirror, BorderMode::constant}) {
-        const auto arguments = [&](ptrdiff_t stride, ptrdiff_t padding, Activation activation) {
-            return ConvolutionArguments{{stride, stride}, {padding, padding}, {1, 1},  1,
-                                        border,           activation,         nullptr, nullptr};
+        fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3});
+    std::vector<Multiplier> multipliers = bfloat16_multipliers();
+    multipliers.push_back(Multiplier::floats);
+    for (const Multiplier multiplier : multipliers) {
+        std::vector<Convolution> layers;
+        Sizes sizes;
+        const auto append = [&](const std::vector<Convolution>& parts, const std::array<ptrdiff_t, 2>& size) {
+            const Sizes within = sizes_within(parts.size(), sizes.back(), size);
+            sizes.insert(sizes.end(), within.begin() + 1, within.end());
+            layers.insert(layers.end(), parts.begin(), parts.end());
         };
-        constexpr ptrdiff_t any = PTRDIFF_MAX;
-        std::vector<Convolution> layers{
-            make_conv2d(first.array(), arguments(1, 2, Activation::slope), any),
-            make_conv2d(second.array(), arguments(2, 1, Activation::relu), any),
-            make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}),
-            make_conv2d(fourth.array(), arguments(1, 1, Activation::none), any)};
-        layers.back().shuffles = {2};
-        for (const auto& [rows, columns] : std::vector<std::array<ptrdiff_t, 2>>{{5, 7}, {31, 18}, {70, 333}}) {
-            const ptrdiff_t half[2] = {(rows - 1) / 2 + 1, (columns - 1) / 2 + 1};
-            const std::vector<std::array<ptrdiff_t, 2>> sizes{{rows, columns},
-                                                              {rows, columns},
-                                                              {half[0], half[1]},
-                                                              {2 * half[0], 2 * half[1]},
-                                                              {4 * half[0], 4 * half[1]}};
-            Image image(DType::f32, {2, 1, rows, columns}), result(DType::f32, {2, 1, sizes[4][0], sizes[4][1]}),
-                features(DType::f32, {2, 8, rows, columns});
-            const Array from = image.array();
-            compare_threads(target + " convolve_chain", result,
-                            [&](int threads, const Array& to) { convolve_chain(layers, sizes, from, to, threads); });
-            compare_threads(target + " convolve", features,
-                            [&](int threads, const Array& to) { fastimg::convolve(layers[0], from, to, threads); });
+        for (const BorderMode border : {BorderMode::nearest, BorderMode::mirror, BorderMode::constant}) {
+            const auto arguments = [&](ptrdiff_t stride, ptrdiff_t padding, Activation activation) {
+                ConvolutionArguments a{{stride, stride}, {padding, padding}, {1, 1},  1,
+                                       border,           activation,         nullptr, nullptr};
+                a.multiplier = multiplier;
+                if (multiplier != Multiplier::floats)
+                    a.operands = layers.empty() ? Operands::split_samples : Operands::channel_pairs;
+                return a;
+            };
+            constexpr ptrdiff_t any = PTRDIFF_MAX;
+            for (const auto& [rows, columns] : std::vector<std::array<ptrdiff_t, 2>>{{5, 7}, {31, 18}, {70, 333}}) {
+                const std::array<ptrdiff_t, 2> half{(rows - 1) / 2 + 1, (columns - 1) / 2 + 1},
+                    whole{2 * half[0], 2 * half[1]};
+                layers.clear();
+                sizes = {{rows, columns}};
+                append(make_conv2d(first.array(), arguments(1, 2, Activation::slope)), {rows, columns});
+                append(make_conv2d(second.array(), arguments(2, 1, Activation::relu)), half);
+                append(make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}), whole);
+                const size_t lender = layers.size();
+                append(make_conv2d(fourth.array(), arguments(1, 1, Activation::none)), whole);
+                layers.back().added = {lender};
+                append(make_conv2d(fifth.array(), arguments(1, 1, Activation::none)), {2 * whole[0], 2 * whole[1]});
+                layers.back().shuffles = {2};
+                Image image(DType::u8, {2, 1, rows, columns}), result(DType::u16, {2, 1, 2 * whole[0], 2 * whole[1]});
+                const Array from = image.array();
+                compare_threads(target + " network", result, [&](int threads, const Array& to) {
+                    fastimg::convolve(layers, sizes, from, to, threads);
+                });
+                if (multiplier != Multiplier::floats) continue;
+                Image floats(DType::f32, {2, 1, rows, columns}), features(DType::f32, {2, 8, rows, columns});
+                const Array x = floats.array();
+                compare_threads(target + " convolution", features, [&](int threads, const Array& to) {
+                    fastimg::convolve_alone({layers[0]}, x, to, threads);
+                });
+            }
         }
     }
 }

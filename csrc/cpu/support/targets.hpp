@@ -15,8 +15,8 @@ Target active_target();
 const char* target_name(Target target);
 std::vector<Target> built_targets();          // in ascending order
 std::vector<Target> supported_targets();      // those of them that this processor runs
-bool has_avx512_bf16();  // beyond v4
-bool has_amx_bf16();     // and the operating system lets this process use it
+bool has_avx512_bf16();                       // beyond v4
+bool has_amx_bf16();                          // and the operating system lets this process use it
 void select_target(const std::string& name);  // throws std::invalid_argument, naming what is possible
 
 }  // namespace fastimg
