@@ -10,7 +10,6 @@
 // halo is small, and the output once more for being read before it is written.
 
 #include "convolution_bfloat16.inl"
-#include "convolution_kernel.inl"
 #include "convolution_results.inl"
 #include "convolution_staging.inl"
 

@@ -4,6 +4,8 @@
 // one instruction multiplies and adds two channels at once; or, of the image, which deserves more than 8 bits, a sample as
 // the sum of two bfloat16, whose weights are equal. Weights are pairs as well. Sums are float32.
 
+#include "convolution_kernel.inl"
+
 namespace fastimg::FASTIMG_TARGET {
 
 // ---- pairs --------------------------------------------------------------------------------------------------------
