@@ -85,7 +85,8 @@ def _models(args: argparse.Namespace, network: Any, *scale: int) -> dict[str, An
         else:
             found[Path(args.weights).stem] = network.from_file(args.weights, *scale)
         for path in args.against:
-            found[Path(path).stem] = network.from_file(path, *scale)
+            name = Path(path).stem
+            found[path if name in found else name] = network.from_file(path, *scale)
     except (OSError, ValueError) as error:
         raise files.UsageError(f"weights: {error}") from error
     return found

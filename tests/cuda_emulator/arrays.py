@@ -84,6 +84,8 @@ class EmulatedArray(np.ndarray):
         return asnumpy(self)
 
     def astype(self, dtype: DTypeLike, **options: Any) -> EmulatedArray:
+        if options == {"copy": False} and self.dtype == dtype:
+            return self
         return asarray(asnumpy(self).astype(dtype, **options))
 
     def copy(self, order: Any = "C") -> EmulatedArray:
