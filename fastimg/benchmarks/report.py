@@ -32,9 +32,16 @@ def markdown(results: Results) -> str:
     for row in results.rows:
         cells = [_cell(row, name) for name in names]
         operation = "" if row.operation == before else f"`{row.operation}`"
-        lines.append(f"| {operation} | {row.job} | {row.timings[OURS].median:.3g} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {operation} | {row.job} | {_rounded(row.timings[OURS].median, 3)} | " + " | ".join(cells) + " |"
+        )
         before = row.operation
     return "\n".join([*lines, "", conditions(results)])
+
+
+def _rounded(value: float, digits: int) -> str:
+    """To so many digits, whole numbers in full."""
+    return f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"
 
 
 def _cell(row: Row, name: str) -> str:
@@ -42,7 +49,8 @@ def _cell(row: Row, name: str) -> str:
         return ""
     factor = factors(row)[name]
     shown = f"{factor:.1f} ×" if factor >= 0.95 else f"{factor:.2f} ×"
-    return f"{row.timings[name].median:.3g} ({f'**{shown}**' if factor < 1 and name not in MARKS else shown})"
+    milliseconds = _rounded(row.timings[name].median, 3)
+    return f"{milliseconds} ({f'**{shown}**' if factor < 1 and name not in MARKS else shown})"
 
 
 def conditions(results: Results) -> str:
@@ -83,7 +91,7 @@ def ratio_bars(results: Results) -> Figure:
         axes.barh(at_y, widths, left=1, height=0.9, color=colours.get(rival), label=rival)
     for place, (_, _, factor) in zip(places, bars, strict=True):
         side = "left" if factor >= 1 else "right"
-        axes.annotate(f" {factor:.2g} ", (factor, place), va="center", ha=side, fontsize=6)
+        axes.annotate(f" {_rounded(factor, 2)} ", (factor, place), va="center", ha=side, fontsize=6)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yticks(ticks, jobs, fontsize=7)
