@@ -41,7 +41,7 @@ def markdown(results: Results) -> str:
 
 def _rounded(value: float, digits: int) -> str:
     """To so many digits, whole numbers in full."""
-    return f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+    return f"{value:.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def _cell(row: Row, name: str) -> str:
