@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Network', 'active_target', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
+__all__: list[str] = ['Network', 'active_target', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'multiply_adds', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets']
 class Network:
     def __init__(self, multiplier: str) -> None:
         ...
@@ -45,6 +45,8 @@ def gaussian_recursive(image: numpy.ndarray, out: numpy.ndarray, filters: collec
 def get_num_threads() -> int:
     ...
 def mean_squared_error(image0: numpy.ndarray, image1: numpy.ndarray, threads: typing.SupportsInt | typing.SupportsIndex) -> float:
+    ...
+def multiply_adds(count: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...
 def opencv_bgr_to_lab(bgr: numpy.ndarray, lab: numpy.ndarray, coefficients: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(9)"], cube_roots: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

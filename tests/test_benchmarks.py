@@ -61,7 +61,7 @@ def test_contenders_do_the_same(name):
     job = JOBS[name](threads=2)
     assert len(job.contenders) > 1
     assert set(compared(job)) == set(job.contenders) & set(job.tolerances)
-    assert set(job.contenders) - set(job.tolerances) <= {"fastimg", "copy"}
+    assert set(job.contenders) - set(job.tolerances) <= {"fastimg", "copy", "multiply-adds alone"}
 
 
 @pytest.mark.parametrize("name", layers.LAYERS)
@@ -166,3 +166,10 @@ def test_bench_command(tmp_path, monkeypatch, capsys):
 
 def test_quick_jobs_are_of_every_kind():
     assert len({make.func for make in quick.jobs(1)}) == 8
+
+
+def test_multiply_adds_of_a_network():
+    layers_of_fsrcnn = networks.NETWORKS["FSRCNN ×2"]
+    assert networks.multiply_adds(layers_of_fsrcnn, (3, 1, 10, 20)) == 3 * 200 * 12_464
+    deconvolution = layers_of_fsrcnn[-1:]
+    assert networks.multiply_adds(deconvolution, (1, 56, 10, 20)) == 200 * 56 * 81

@@ -19,6 +19,7 @@ void bind_convert_color(py::module_& m);
 void bind_denoise_nl_means(py::module_& m);
 void bind_gaussian(py::module_& m);
 void bind_mean_squared_error(py::module_& m);
+void bind_multiply_adds(py::module_& m);
 void bind_structural_similarity(py::module_& m);
 void bind_resize(py::module_& m);
 void bind_network(py::module_& m);
@@ -74,6 +75,7 @@ PYBIND11_MODULE(_fastimg_cpu, m, py::mod_gil_not_used()) {
     bind_denoise_nl_means(m);
     bind_gaussian(m);
     bind_mean_squared_error(m);
+    bind_multiply_adds(m);
     bind_resize(m);
     bind_structural_similarity(m);
     bind_network(m);

@@ -73,7 +73,9 @@ def job(name: str, threads: int) -> Job:
         f"{name}, {width}×{height}",
         {"layer": name, "batch": batch, "width": width, "height": height, "dtype": "float32"},
         contenders(
-            lambda: operation(x, layer.weight, layer.bias, out=out, **options), **networks.rivals([layer], x, threads)
+            lambda: operation(x, layer.weight, layer.bias, out=out, **options),
+            **networks.rivals([layer], x, threads),
+            **networks.marks([layer], x.shape, threads),
         ),
         networks.tolerances(out),
     )

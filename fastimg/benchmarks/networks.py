@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _fastimg_cpu
 from ..models import Conv2d, ConvTranspose2d, Network, PixelShuffle
 from ..models.super_resolution import DECONVOLUTION
 from .races import Job, Run, contenders
@@ -76,6 +77,17 @@ NETWORKS: dict[str, list[Layer]] = {
 _RIVALS_BATCH = 50
 
 
+def multiply_adds(layers: Sequence[Layer], shape: tuple[int, ...]) -> float:
+    """Of a network on images (N, C, H, W) of `shape`, borders included."""
+    images, _, *size = shape
+    count = 0.0
+    for layer in layers:
+        before, size = size, layer.output_size(tuple(size))
+        if not isinstance(layer, PixelShuffle):
+            count += images * layer.weight.size * float(np.prod(before if _transposed(layer) else size))
+    return count
+
+
 def job(
     name: str,
     width: int,
@@ -108,7 +120,11 @@ def job(
             "padding_mode": padding_mode,
             "precision": precision,
         },
-        contenders(lambda: network(x, out=out, threads=threads, precision=precision), **rivals(layers, x, threads)),
+        contenders(
+            lambda: network(x, out=out, threads=threads, precision=precision),
+            **rivals(layers, x, threads),
+            **marks(layers, x.shape, threads),
+        ),
         tolerances(out, precision),
     )
 
@@ -121,6 +137,12 @@ def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
         "PyTorch": lambda: _pytorch(layers, x, threads, channels_last=False),
         "PyTorch,_channels-last": lambda: _pytorch(layers, x, threads, channels_last=True),
     }
+
+
+def marks(layers: Sequence[Layer], shape: tuple[int, ...], threads: int) -> dict[str, Any]:
+    """What the arithmetic alone takes in float32: no algorithm that does all of it can be faster."""
+    count = multiply_adds(layers, shape)
+    return {"multiply-adds_alone": lambda: lambda: _fastimg_cpu.multiply_adds(count, threads)}
 
 
 def _in_batches(x: Any, prepare: Callable[[Any], Any], compute: Callable[[Any], Any]) -> Run:
