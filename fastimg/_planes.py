@@ -20,9 +20,9 @@ def unit(pixels: NDArray[Any]) -> Float32:
 def hand_over(values: Float32, result: NDArray[Any]) -> None:
     """Write in the result's dtype, integers rounded to their full range and clipped, NaN as 0."""
     if result.dtype.kind == "u":
-        top = np.iinfo(result.dtype).max
-        values = np.nan_to_num(np.clip(np.rint(values * np.float32(top)), 0, top))
-    result[...] = values
+        store(np.nan_to_num(values), result)
+    else:
+        result[...] = values
 
 
 def store(values: Float32, result: NDArray[Any]) -> None:

@@ -6,12 +6,10 @@
 #include "support/scratch.hpp"
 #include "support/thread_pool.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iterator>
 #include <limits>
-#include <tuple>
 
 #define FASTIMG_KERNELS "convolution.inl"
 #include "support/foreach_target.hpp"

@@ -1,4 +1,4 @@
-// A chain of convolutions in float32, carried out as planned (convolution_plan.hpp).
+// A chain of convolutions, carried out as planned (convolution_plan.hpp).
 //
 // Every output is summed as if its layer ran alone (convolution.hpp), so that results depend neither on strips and bands nor
 // on threads. Integers stand for [0, 1]: they are scaled as the image is staged, and rounded and clipped as the last layer
