@@ -20,7 +20,7 @@ from pathlib import Path
 import cuda_timing as timing
 import numpy as np
 
-from fastimg import filters, metrics, models, nn, restoration, transform
+from fastimg import color, filters, metrics, models, nn, opencv, restoration, transform, util
 from fastimg.benchmarks import Timing
 
 try:
@@ -186,12 +186,36 @@ def denoise_nl_means_jobs() -> Iterator[Job]:
             },
             float("inf"),  # scikit-image's patches are 6 wide: not the same values
         )
+    colour = rotated(noisy((*HD, 3), "uint8"))
+    colour_out = cupy.empty_like(colour[0])
+    yield Job(
+        "denoise_nl_means 1920×1080 uint8 RGB, patch 7, search 21",
+        {
+            "fastimg": lambda i: restoration.denoise_nl_means(
+                turn(colour, i), 7, 10, h=10, channel_axis=-1, preserve_range=True, out=colour_out
+            )
+        },
+        0.0,
+    )
+    grey = rotated(noisy(HD, "uint8"))
+    yield Job(
+        "fastNlMeansDenoising 1920×1080 uint8, patch 7, search 21",
+        {"fastimg": lambda i: opencv.fastNlMeansDenoising(turn(grey, i), None, 10, 7, 21)},
+        0.0,
+    )
+    yield Job(
+        "fastNlMeansDenoisingColored 1920×1080, patch 7, search 21",
+        {"fastimg": lambda i: opencv.fastNlMeansDenoisingColored(turn(colour, i), None, 10, 10, 7, 21)},
+        0.0,
+    )
 
 
-def torch_fsrcnn(network: models.Network) -> torch.nn.Module:
+def torch_layers(network: models.Network) -> torch.nn.Module:
     """The same layers and weights in PyTorch, zero padding in place of replication (as users write it)."""
     layers: list[torch.nn.Module] = []
     for layer in network.layers:
+        if isinstance(layer, models.Add):
+            return Residual(torch.nn.Sequential(*layers)).cuda().half().to(memory_format=torch.channels_last).eval()
         weight = torch.from_numpy(layer.weight.copy())
         out, k = layer.out_channels, weight.shape[2:]
         if isinstance(layer, models.Conv2d):
@@ -207,6 +231,17 @@ def torch_fsrcnn(network: models.Network) -> torch.nn.Module:
             prelu.weight.data = torch.from_numpy(layer.slope.copy())
             layers.append(prelu)
     return torch.nn.Sequential(*layers).cuda().half().to(memory_format=torch.channels_last).eval()
+
+
+class Residual(torch.nn.Module):
+    """Layers whose result is added to their input."""
+
+    def __init__(self, layers: torch.nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
 
 
 def in_graph(module: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor) -> Callable[[torch.Tensor], object]:
@@ -234,8 +269,8 @@ def network_jobs() -> Iterator[Job]:
     for size in ((540, 960), HD):
         images = rotated(lambda rng, size=size: noisy(size, "float32")(rng)[None, None].astype(np.float32))
         halves = [x.half().to(memory_format=torch.channels_last) for x in as_torch(images)]
-        graph = in_graph(torch_fsrcnn(network), halves[0])
-        compiled = torch.compile(torch_fsrcnn(network), mode="max-autotune")
+        graph = in_graph(torch_layers(network), halves[0])
+        compiled = torch.compile(torch_layers(network), mode="max-autotune")
         candidates: dict[str, Call] = {
             "fastimg float16": lambda i, x=images: network(turn(x, i), precision="float16"),
             "fastimg float32": lambda i, x=images: network(turn(x, i)),
@@ -243,6 +278,53 @@ def network_jobs() -> Iterator[Job]:
             "torch.compile": lambda i, x=halves, c=compiled: c(turn(x, i)),
         }
         yield Job(f"FSRCNN ×2, {size[1]}×{size[0]}", candidates, float("inf"))  # borders differ
+
+
+def small_network_jobs() -> Iterator[Job]:
+    """Networks without a rival that compiles: the layers in PyTorch, in float16, as a graph."""
+    for name, network, size in (
+        ("FSRCNN ×3", models.FSRCNN.from_pretrained(3).network, (540, 960)),
+        ("FSRCNN ×4", models.FSRCNN.from_pretrained(4).network, (270, 480)),
+        ("FSRCNN-s ×2", models.FSRCNN_s.from_pretrained(2).network, (480, 720)),
+        ("DnCNN-s", models.DnCNN_s.from_pretrained().network, (512, 512)),
+    ):
+        images = rotated(lambda rng, size=size: noisy(size, "float32")(rng)[None, None].astype(np.float32))
+        halves = [x.half().to(memory_format=torch.channels_last) for x in as_torch(images)]
+        graph = in_graph(torch_layers(network), halves[0])
+        yield Job(
+            f"{name}, {size[1]}×{size[0]}",
+            {
+                "fastimg float16": lambda i, x=images, n=network: n(turn(x, i), precision="float16"),
+                "fastimg float32": lambda i, x=images, n=network: n(turn(x, i)),
+                "torch graph": lambda i, x=halves, g=graph: g(turn(x, i)),
+            },
+            float("inf"),  # borders differ
+        )
+
+
+def colour_jobs() -> Iterator[Job]:
+    colours = rotated(noisy((*UHD, 3), "float32"))
+    tensors, copy = as_torch(colours), cupy.empty_like(colours[0])
+    weights = torch.tensor([0.2125, 0.7154, 0.0721], device="cuda")
+    yield Job(
+        "rgb2gray 3840×2160 float32",
+        {
+            "fastimg": lambda i: color.rgb2gray(turn(colours, i)),
+            "copy": lambda i: cupy.copyto(copy, turn(colours, i)),
+            "torch": lambda i: turn(tensors, i) @ weights,
+        },
+        1e-5,
+    )
+    images = rotated(noisy(UHD, "float32"))
+    planes = as_torch(images)
+    yield Job(
+        "random_noise 3840×2160 float32, Gaussian",
+        {
+            "fastimg": lambda i: util.random_noise(turn(images, i), rng=1),
+            "torch": lambda i: (turn(planes, i) + 0.1 * torch.randn_like(turn(planes, i))).clamp_(0, 1),
+        },
+        float("inf"),  # other random numbers
+    )
 
 
 def convolution_jobs() -> Iterator[Job]:
@@ -362,6 +444,8 @@ JOBS = {
     "metrics": metric_jobs,
     "resize": resize_jobs,
     "denoise_nl_means": denoise_nl_means_jobs,
+    "colour": colour_jobs,
+    "small networks": small_network_jobs,
     "network": network_jobs,  # last: torch.compile takes minutes
 }
 

@@ -18,14 +18,15 @@ from fastimg.cli import main  # noqa: E402
 from fastimg.cli import train as train_command  # noqa: E402
 from fastimg.training import Settings, run, train  # noqa: E402
 from fastimg.training.data import (  # noqa: E402
-    Patches,
+    Pair,
     make_pairs,
     noisy_pair,
     read_grey,
     read_luma,
     small_pair,
 )
-from fastimg.training.networks import Network, build, fsrcnn, srcnn  # noqa: E402
+from fastimg.training.networks import Network, build, fsrcnn, plainsr, srcnn  # noqa: E402
+from fastimg.training.patches import Patches  # noqa: E402
 from fastimg.training.trainer import Trainer  # noqa: E402
 
 SMALL = {"batch": 4, "patch": 12, "margin": 1}
@@ -40,6 +41,14 @@ SHAPES = {
 
 class Interrupted(Exception):
     pass
+
+
+def losses_of(trainer: Trainer, steps: int) -> list[float]:
+    losses = []
+    for _ in range(steps):
+        trainer.step()
+        losses.append(trainer.mean_loss())
+    return losses
 
 
 def identical(one: Path, other: Path) -> bool:
@@ -113,7 +122,7 @@ def test_loss_falls(pairs):
     settings = Settings("fsrcnn", scale=2, iterations=80, **SMALL)
     trainer = Trainer(settings, pairs)
     before = trainer.psnr(pairs)
-    losses = [trainer.step() for _ in range(60)]
+    losses = losses_of(trainer, 60)
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     assert trainer.psnr(pairs) > before + 3
 
@@ -144,7 +153,7 @@ def test_srcnn_is_trained_on_enlarged_images(photographs, tmp_path):
     settings = Settings("srcnn", scale=3, iterations=30, **(SMALL | {"patch": 20, "margin": 2}))
     planes = map(read_luma, sorted(photographs.iterdir()))
     trainer = Trainer(settings, make_pairs(planes, partial(small_pair, scale=3, enlarged=True), (1.0,), 20))
-    losses = [trainer.step() for _ in range(30)]
+    losses = losses_of(trainer, 30)
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     train(photographs, tmp_path / "s.safetensors", settings)
     model = models.SRCNN.from_file(tmp_path / "s.safetensors")
@@ -200,12 +209,59 @@ def test_noise_of_a_batch():
     patches = Patches([noisy_pair(plane, 0)], 1, 48, 32, seed=3, noise=55)
     low, high = patches(7)
     np.testing.assert_array_equal(high, np.float32(128 / 255))
-    sigmas = 255 * (low - high).std(axis=(1, 2, 3))
+    sigmas = 255 * (low - high).numpy().std(axis=(1, 2, 3))
     assert 0 < sigmas.min() < 2
     assert 40 < sigmas.max() < 57
     assert np.median(sigmas) == pytest.approx(55 / 4, abs=8)
     np.testing.assert_array_equal(patches(7)[0], low)
     assert not np.array_equal(patches(8)[0], low)
+
+
+def test_a_patch_is_cut_from_both_sides_of_a_pair():
+    random = np.random.default_rng(0)
+    shapes, scale, size = [(13, 9), (8, 30)], 3, 8
+    highs = [random.integers(0, 256, (rows * scale, columns * scale), dtype=np.uint8) for rows, columns in shapes]
+    pairs = [Pair(np.float32(high[1::3, 1::3] / np.float32(255)), high) for high in highs]
+    patches = Patches(pairs, scale, size, 500, seed=1)
+    seen = set()
+    for low, high in zip(*(array.numpy() for array in patches(5)), strict=True):
+        np.testing.assert_array_equal(low[0], high[0, 1::3, 1::3])
+        for which, pair in enumerate(pairs):
+            for symmetry in range(8):
+                turned = np.rot90(high[0].T if symmetry > 3 else high[0], symmetry)
+                places = np.lib.stride_tricks.sliding_window_view(pair.high / np.float32(255), turned.shape)[::3, ::3]
+                seen |= {(which, symmetry, *place) for place in np.argwhere((places == turned).all((2, 3)))}
+    assert {which for which, *_ in seen} == {0, 1}
+    assert {symmetry for _, symmetry, *_ in seen} == set(range(8))
+    assert {(row, column) for which, _, row, column in seen if which == 0} == {(r, c) for r in range(6) for c in (0, 1)}
+
+
+def test_patches_are_decided_by_seed_and_index():
+    pairs = [noisy_pair(np.random.default_rng(0).integers(0, 256, (80, 80), dtype=np.uint8), 0)]
+    batches = [
+        Patches(pairs, 1, 5, 4, seed=seed)(torch.tensor(index) if as_tensor else index)[1].numpy()
+        for seed, index, as_tensor in ((0, 0, False), (0, 0, True), (0, 1, False), (1, 0, False))
+    ]
+    np.testing.assert_array_equal(batches[0], batches[1])
+    assert not any(np.array_equal(batches[0], batch) for batch in batches[2:])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_plainsr_begins_as_nearest_neighbour(scale):
+    x = torch.rand(1, 1, 6, 5)
+    with torch.inference_mode():
+        enlarged = Network(plainsr(scale))(x)
+    repeated = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    torch.testing.assert_close(enlarged, repeated, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_plainsr_costs_no_more_than_fsrcnn(scale):
+    costs = [
+        sum(layer.inputs * layer.outputs * layer.kernel**2 for layer in layers)
+        for layers in (plainsr(scale), fsrcnn(scale))
+    ]
+    assert costs[0] <= costs[1] == 12_464
 
 
 def test_noisy_pair_is_neither_clipped_nor_quantised():
@@ -315,7 +371,7 @@ def test_command(photographs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vdsr"}, "model must be one of 'fsrcnn', 'fsrcnn-s', 'srcnn', 'dncnn', 'dncnn-s', got 'vdsr'"),
+        ({"model": "vdsr"}, "model must be one of 'plainsr', 'fsrcnn', .*, 'dncnn', 'dncnn-s', got 'vdsr'"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
         ({"scale": None}, "scale must be one of 2, 3, 4, got None"),
         ({"model": "dncnn"}, "scale must not be given for 'dncnn', which keeps the size, got 2"),

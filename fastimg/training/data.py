@@ -100,39 +100,3 @@ def make_pairs(
 
 def _shrink(plane: Plane, factor: float) -> Plane:
     return plane if factor == 1 else rescale(plane, factor, mode="symmetric", preserve_range=True)
-
-
-class Patches:
-    """Random patches of a list of pairs, each turned and mirrored at random.
-
-    With `noise`, each low patch gets Gaussian noise of its own standard deviation: `noise`, on the scale 0 to 255,
-    times the square of a uniform number, since what strong noise teaches outweighs what weak noise does. Batch `index`
-    depends on `seed` and `index` alone, so a resumed run sees what an uninterrupted one sees.
-    """
-
-    def __init__(
-        self, pairs: Sequence[Pair], scale: int, patch: int, batch: int, seed: int, *, noise: float = 0
-    ) -> None:
-        self.pairs, self.scale, self.patch, self.batch, self.seed, self.noise = pairs, scale, patch, batch, seed, noise
-        areas = np.array([pair.low.size for pair in pairs], dtype=np.float64)
-        self.cumulative = np.cumsum(areas / areas.sum())
-
-    def __call__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(batch, 1, patch, patch) and (batch, 1, scale·patch, scale·patch), black to white as [0, 1]."""
-        random = np.random.default_rng((self.seed, index))
-        size, scale = self.patch, self.scale
-        low = np.empty((self.batch, 1, size, size), np.float32)
-        high = np.empty((self.batch, 1, size * scale, size * scale), np.float32)
-        for one in range(self.batch):
-            chosen = np.searchsorted(self.cumulative, random.random(), side="right")
-            pair = self.pairs[min(int(chosen), len(self.pairs) - 1)]
-            row, column = (int(random.integers(0, extent - size + 1)) for extent in pair.low.shape)
-            turn, mirror = int(random.integers(4)), bool(random.integers(2))
-            for target, source, step in ((low, pair.low, 1), (high, pair.high, scale)):
-                cut = source[row * step : (row + size) * step, column * step : (column + size) * step]
-                cut = np.rot90(cut[:, ::-1] if mirror else cut, turn)
-                target[one, 0] = cut
-        if self.noise:
-            sigma = (self.noise / 255 * random.random((self.batch, 1, 1, 1)) ** 2).astype(np.float32)
-            low += sigma * random.standard_normal(low.shape, dtype=np.float32)
-        return low, high / np.float32(255)

@@ -20,7 +20,14 @@ from .trainer import Trainer
 _VALIDATE_EVERY = 2000
 _HELD_OUT = 16  # one image in so many is validated on
 _SIGMA = 25.0  # of the noise that denoisers are validated on
-_NAMES = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN", "dncnn": "DnCNN", "dncnn-s": "DnCNN_s"}
+_NAMES = {
+    "plainsr": "PlainSR",
+    "fsrcnn": "FSRCNN",
+    "fsrcnn-s": "FSRCNN_s",
+    "srcnn": "SRCNN",
+    "dncnn": "DnCNN",
+    "dncnn-s": "DnCNN_s",
+}
 
 
 def run(
@@ -56,21 +63,19 @@ def run(
         unit="step",
         disable=not progress,
     ) as bar:
-        losses = []
         while trainer.iteration < settings.iterations:
-            losses.append(trainer.step())
-            if not math.isfinite(losses[-1]):
-                raise ValueError(f"the loss is {losses[-1]} at iteration {trainer.iteration}: lower learning_rate")
+            trainer.step()
             bar.update()
             if trainer.iteration % _VALIDATE_EVERY == 0 or trainer.iteration == settings.iterations:
+                loss = trainer.mean_loss()
+                if not math.isfinite(loss):
+                    raise ValueError(f"the loss is {loss} at iteration {trainer.iteration}: lower learning_rate")
                 psnr = trainer.psnr(validation)
                 bar.set_postfix_str(f"{psnr:.2f} dB")
                 _files.write_whole(checkpoint, trainer.state(names))
                 _files.write_whole(output, _weights_file(trainer))
                 if report is not None:
-                    mean = sum(losses) / len(losses)
-                    report(f"iteration {trainer.iteration}: loss {mean:.3e}, validation {psnr:.3f} dB")
-                losses.clear()
+                    report(f"iteration {trainer.iteration}: loss {loss:.3e}, validation {psnr:.3f} dB")
     return psnr
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import _checks
 
-SUPER_RESOLUTION = ("fsrcnn", "fsrcnn-s", "srcnn")
+SUPER_RESOLUTION = ("plainsr", "fsrcnn", "fsrcnn-s", "srcnn")
 DENOISING = ("dncnn", "dncnn-s")
 MODELS = SUPER_RESOLUTION + DENOISING
 SCALES = (2, 3, 4)
@@ -20,8 +20,8 @@ class Settings:
 
     Parameters
     ----------
-    model : {"fsrcnn", "fsrcnn-s", "srcnn", "dncnn", "dncnn-s"}
-        The first three enlarge, the last two denoise.
+    model : {"plainsr", "fsrcnn", "fsrcnn-s", "srcnn", "dncnn", "dncnn-s"}
+        The first four enlarge, the last two denoise.
     scale : {2, 3, 4}, optional
         What a model of super-resolution enlarges by; the others have none.
     iterations : int

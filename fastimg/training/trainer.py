@@ -6,7 +6,7 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Pair, Patches
+from .data import Pair
 from .networks import build
+from .patches import Patches
 from .settings import Settings
 
 _CHARBONNIER = 1e-3
@@ -29,14 +30,29 @@ class Trainer:
     def __init__(self, settings: Settings, pairs: Sequence[Pair], device: str = "cpu") -> None:
         self.settings = settings
         self.device = _usable(device)
-        noise = _NOISE if settings.denoises else 0
-        self.patches = Patches(pairs, settings.factor, settings.patch, settings.batch, settings.seed, noise=noise)
         torch.manual_seed(settings.seed)
         self.network = build(settings).to(self.device)
         self.average = build(settings).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.Adam(self.network.parameters())
+        on_gpu = self.device.type == "cuda"
+        rate = torch.zeros((), device=self.device) if on_gpu else 0.0
+        self.optimiser = torch.optim.Adam(self.network.parameters(), rate, fused=True, capturable=on_gpu)
+        self.patches = Patches(
+            pairs,
+            settings.factor,
+            settings.patch,
+            settings.batch,
+            settings.seed,
+            noise=_NOISE if settings.denoises else 0,
+            device=self.device,
+        )
         self.iteration = 0
+        self._summed, self._steps = torch.zeros((), device=self.device), 0  # losses since they were last asked for
+        # What changes from step to step, where the device finds it.
+        self._index = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._squared = torch.zeros((), dtype=torch.bool, device=self.device)
+        self._keep = torch.zeros((), device=self.device)
+        self._graph = _Graph() if on_gpu else None
 
     def begin_from(self, tensors: dict[str, np.ndarray[Any, Any]]) -> int:
         """Take over the exported tensors that fit; returns how many did."""
@@ -44,32 +60,51 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         return fitting
 
-    def step(self) -> float:
-        """One step of the optimiser; returns the loss before it."""
+    def step(self) -> None:
+        """One step of the optimiser, which nothing waits for on a GPU."""
         settings = self.settings
+        self._index.fill_(self.iteration)
+        self._squared.fill_(self.iteration >= (1 - settings.mse_share) * settings.iterations)
+        rate = _learning_rate(settings, self.iteration)
         for group in self.optimiser.param_groups:
-            group["lr"] = _learning_rate(settings, self.iteration)
-        low, high = (torch.from_numpy(array).to(self.device) for array in self.patches(self.iteration))
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.iteration += 1
+        self._steps += 1
+        self._keep.fill_(min(settings.averaging, self.iteration / (self.iteration + 10)))
+        if self._graph is None:
+            self._update()
+        else:
+            self._graph.run(self._update)
+
+    def _update(self) -> None:
+        """What the device does in a step."""
+        settings = self.settings
+        low, high = self.patches(self._index)
         border = settings.margin * settings.factor
         inner = slice(border, high.shape[-1] - border)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16", cache_enabled=False
+        ):
             result = self.network(low)
         squared = (result - high)[..., inner, inner].square()
-        if self.iteration < (1 - settings.mse_share) * settings.iterations:
-            squared = (squared + _CHARBONNIER**2).sqrt()
-        loss = squared.mean()
+        loss = torch.where(self._squared, squared, (squared + _CHARBONNIER**2).sqrt()).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        self.iteration += 1
-        self._follow()
-        return float(loss.detach())
-
-    def _follow(self) -> None:
-        keep = min(self.settings.averaging, self.iteration / (self.iteration + 10))
         with torch.no_grad():
+            self._summed += loss
             for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(now, 1 - keep)
+                mean.lerp_(now, 1 - self._keep)
+
+    def mean_loss(self) -> float:
+        """Mean over the steps since it was last asked for."""
+        mean = float(self._summed) / max(self._steps, 1)
+        self._summed.zero_()
+        self._steps = 0
+        return mean
 
     def psnr(self, pairs: Sequence[Pair]) -> float:
         """Mean over the pairs of the averaged network's PSNR in dB.
@@ -126,6 +161,39 @@ class Trainer:
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.iteration = iteration
+
+
+class _Graph:
+    """A function of tensors on a GPU, launched as one: its hundred kernels take less time than their launches.
+
+    Its first calls run as they are, so that libraries choose their algorithms and memory is there; then it is captured.
+    """
+
+    _CALLS_BEFORE = 4
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._graph: Any = None
+
+    def run(self, function: Callable[[], None]) -> None:
+        with torch.backends.cudnn.flags(benchmark=True, allow_tf32=True):
+            if self._calls < self._CALLS_BEFORE:
+                self._run_aside(function)
+            else:
+                if self._graph is None:
+                    self._graph = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(self._graph):
+                        function()
+                self._graph.replay()
+        self._calls += 1
+
+    def _run_aside(self, function: Callable[[], None]) -> None:
+        """On another stream than the current one, as a capture asks of what ran before it."""
+        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            function()
+        current.wait_stream(aside)
 
 
 def _usable(device: str) -> torch.device:
