@@ -176,7 +176,7 @@ class _Graph:
         self._graph: Any = None
 
     def run(self, function: Callable[[], None]) -> None:
-        with torch.backends.cudnn.flags(benchmark=True, allow_tf32=True):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
             if self._calls < self._CALLS_BEFORE:
                 self._run_aside(function)
             else:

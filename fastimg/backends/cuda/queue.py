@@ -60,12 +60,13 @@ def _operation(name: str) -> Any:
 @functools.cache
 def _pool_of_pytorch() -> Any:
     """PyTorch's pool for CuPy: it knows PyTorch's streams, and keeps what a graph that it captures was given."""
-    torch = sys.modules["torch"]
+    memory = sys.modules["torch"].cuda.memory
     return (
         runtime.cupy()
         .cuda.PythonFunctionAllocator(
-            lambda size, device: torch.cuda.caching_allocator_alloc(size, device),
-            lambda pointer, device: torch.cuda.caching_allocator_delete(pointer),
+            memory.caching_allocator_alloc,
+            # A call finds nothing left of the module at the interpreter's end, where memory needs no giving back.
+            lambda pointer, device: sys.is_finalizing() or memory.caching_allocator_delete(pointer),
         )
         .malloc
     )
