@@ -61,12 +61,7 @@ def _operation(name: str) -> Any:
 def _pool_of_pytorch() -> Any:
     """PyTorch's pool for CuPy: it knows PyTorch's streams, and keeps what a graph that it captures was given."""
     memory = sys.modules["torch"].cuda.memory
-    return (
-        runtime.cupy()
-        .cuda.PythonFunctionAllocator(
-            memory.caching_allocator_alloc,
-            # A call finds nothing left of the module at the interpreter's end, where memory needs no giving back.
-            lambda pointer, device: sys.is_finalizing() or memory.caching_allocator_delete(pointer),
-        )
-        .malloc
-    )
+    take, give_back, ending = memory.caching_allocator_alloc, memory.caching_allocator_delete, sys.is_finalizing
+    # At the interpreter's end PyTorch's functions no longer work, and memory needs no giving back.
+    free = lambda pointer, device: ending() or give_back(pointer)  # noqa: E731
+    return runtime.cupy().cuda.PythonFunctionAllocator(take, free).malloc
