@@ -5,7 +5,6 @@ A layer says what is computed, never how. `Network` checks that the layers fit o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _checks, arrays, nn
-from .._planes import Float32, hand_over, unit
+from .._planes import Float32
 
 Pair = int | tuple[int, int]  # rows and columns; one number for both
 
@@ -357,51 +356,18 @@ class Network:
         _checks.non_empty(shape, "x")
         if shape[-3] != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} channels, got shape {shape}")
-        *inner, last = self._shapes(shape)
+        last = self._checked_shape(shape)
         n_threads = _checks.threads(threads)
         result = source.result(last, [source.data.dtype, *_DTYPES], out)
-        with source.current():
-            if precision == "float16" or not source.on_gpu:
-                images, results = (a if a.ndim == 4 else a[np.newaxis] for a in (source.data, result.data))
-                kept = _kept_by_device(self, source)
-                source.backend.network(images, results, self.layers, kept, n_threads, precision)
-            else:
-                self._run_one_by_one(source, inner, result.data)
+        images, results = (a if a.ndim == 4 else a[np.newaxis] for a in (source.data, result.data))
+        kept = _kept_by_device(self, source)
+        source.backend.network(images, results, self.layers, kept, n_threads, precision)
         return result.give_back()
 
-    def _run_one_by_one(self, source: arrays.Source, inner: list[tuple[int, ...]], result: Any) -> None:
-        """Layer by layer, the last one into `result`; `inner` are the shapes between."""
-        # Two buffers in turn: fresh memory for each layer would cost more time than a small layer takes. What a later
-        # layer adds has memory of its own.
-        data = unit(source.data)
-        lent = set(self._lenders.values())
-        shapes = [*inner, result.shape]
-        float32 = np.dtype(np.float32)
-        sizes = [max(map(math.prod, shapes[i::2]), default=0) for i in (0, 1)]
-        buffers = [source.view.new((size,), float32)[0] for size in sizes]
-        inputs: dict[int, Float32] = {}
-        weights = _weights_beside(source, self)
-        for i, (layer, weight, shape) in enumerate(zip(self.layers, weights, shapes, strict=True)):
-            if i in lent:
-                inputs[i] = data
-            if i + 1 == len(shapes) and result.dtype == float32:
-                out = result
-            elif i + 1 in lent:
-                out = source.view.new(shape, float32)[0]
-            else:
-                out = buffers[i % 2][: math.prod(shape)].reshape(shape)
-            if isinstance(layer, Add):
-                np.add(data, inputs[self._lenders[i]], out=out)
-            else:
-                _run(layer, weight, data, out)
-            data = out
-        if data is not result:
-            hand_over(data, result)
-
-    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Shapes of the results of all layers for an input of `shape`."""
+    def _checked_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result for an input of `shape`, which must be large enough for every layer."""
         size = (shape[-2], shape[-1])
-        shapes, inputs, channels = [], [], self.in_channels
+        inputs = []
         for i, layer in enumerate(self.layers):
             inputs.append(size)
             if i in self._lenders and inputs[self._lenders[i]] != size:
@@ -421,9 +387,7 @@ class Network:
                         f"x has too few rows or columns, {shape[-2:]}: "
                         f"layer {layer.name!r} reflects {reach} of {before}"
                     )
-            channels = channels if isinstance(layer, Add) else layer.out_channels
-            shapes.append((*shape[:-3], channels, *size))
-        return shapes
+        return (*shape[:-3], self.out_channels, *size)
 
 
 def _lender(layer: Add, before: tuple[Layer, ...]) -> int:
@@ -439,28 +403,6 @@ def _lender(layer: Add, before: tuple[Layer, ...]) -> int:
     return places[0]
 
 
-def _run(layer: Conv2d | ConvTranspose2d | PixelShuffle, weight: Any, x: Float32, out: Float32) -> Float32:
-    """Run a layer, its `weight` where `x` is."""
-    if isinstance(layer, PixelShuffle):
-        return _pixel_shuffle(x, layer, out)
-    options: dict[str, Any] = {
-        "bias": layer.bias,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-        "groups": layer.groups,
-        "padding_mode": layer.padding_mode,
-        "activation": layer.activation,
-        "slope": layer.slope,
-        "out": out,
-    }
-    if isinstance(layer, Conv2d):
-        nn.conv2d(x, weight, **options)
-    else:
-        nn.conv_transpose2d(x, weight, output_padding=layer.output_padding, **options)
-    return out
-
-
 # What a device keeps of a network, by device; it goes when the network does, and is not pickled with it.
 _kept: WeakKeyDictionary[Network, dict[int | str, dict[str, Any]]] = WeakKeyDictionary()
 
@@ -468,26 +410,6 @@ _kept: WeakKeyDictionary[Network, dict[int | str, dict[str, Any]]] = WeakKeyDict
 def _kept_by_device(network: Network, source: arrays.Source) -> dict[str, Any]:
     device = (source.view.device or 0) if source.on_gpu else "cpu"
     return _kept.setdefault(network, {}).setdefault(device, {})
-
-
-def _weights_beside(source: arrays.Source, network: Network) -> list[Any]:
-    """The layers' weights, copied once to the GPU where `source` is."""
-    kept = _kept_by_device(network, source)
-    if "weights" not in kept:
-        weights = [getattr(layer, "weight", None) for layer in network.layers]
-        kept["weights"] = [None if weight is None else source.backend.upload(weight) for weight in weights]
-    on_device: list[Any] = kept["weights"]
-    return on_device
-
-
-def _pixel_shuffle(x: Float32, layer: PixelShuffle, out: Float32) -> Float32:
-    *batch, _, rows, columns = x.shape
-    r = layer.factor
-    x = x.reshape(*batch, layer.channels, r, r, rows, columns)
-    for i in range(r):
-        for j in range(r):
-            out[..., i::r, j::r] = x[..., i, j, :, :]
-    return out
 
 
 def _pair(value: Pair) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,24 +195,39 @@ def convolve(
     out: Any,
 ) -> None:
     """Launch; `weight` has its axes in the order output, input, y, x, `weight_group` elements from group to group."""
-    if x.shape[0] == 0:
-        return
-    source = plan.kernel.removesuffix("_any")
-    kernel = runtime.kernel(source, plan.kernel, _PARAMETERS, **plan.definitions)
-    values = {
-        **plan.values,
-        "weight": runtime.view_fields(weight),
-        "weight_group": weight_group,
+    constants = {
+        "weight": runtime.address(weight),
         "bias": 0 if bias is None else runtime.address(bias),
         "slope": 0 if slope is None else runtime.address(slope),
-        "border": BORDERS[padding_mode],
-        "activation": ACTIVATIONS[activation],
     }
     images = MOST_BLOCKS // plan.blocks
     for begin in range(0, x.shape[0], images):
         some, filled = x[begin : begin + images], out[begin : begin + images]
-        values["x"], values["out"] = runtime.view_fields(some), runtime.view_fields(filled)
-        kernel((plan.blocks * some.shape[0],), (plan.threads,), values, plan.shared_memory)
+        strides = tuple(map(runtime.element_strides, (some, filled, weight)))
+        launch = _prepared(runtime.here(), plan, some.shape[0], strides, weight_group, padding_mode, activation)
+        launch(x=runtime.address(some), out=runtime.address(filled), **constants)
+
+
+@functools.lru_cache(maxsize=1024)
+def _prepared(
+    device: tuple[Any, int],
+    plan: Plan,
+    images: int,
+    strides: tuple[tuple[int, ...], ...],
+    weight_group: int,
+    padding_mode: str,
+    activation: str | None,
+) -> runtime.Launch:
+    """All of a launch but the addresses; strides are those of x, out and weight."""
+    kernel = runtime.kernel(plan.kernel.removesuffix("_any"), plan.kernel, _PARAMETERS, **plan.definitions)
+    values = {
+        **plan.values,
+        **{name: (0, of_array) for name, of_array in zip(("x", "out", "weight"), strides, strict=True)},
+        "weight_group": weight_group,
+        "border": BORDERS[padding_mode],
+        "activation": ACTIVATIONS[activation],
+    }
+    return kernel.prepared((plan.blocks * images,), (plan.threads,), values, plan.shared_memory)
 
 
 def planned(layer: Layer) -> Plan:

@@ -64,7 +64,7 @@ AxisFilter = tuple[tuple[float, ...], bool, str]
 
 def gaussian(image: Any, out: Any, filters: Sequence[AxisFilter], cval: float, scale: float, threads: int) -> None:
     launches, between = _plan(
-        runtime.cupy().cuda.Device().id,
+        runtime.here(),
         tuple(image.shape),
         _Layout.of(image),
         _Layout.of(out),
@@ -145,17 +145,18 @@ class _Launch:
     far_taps: tuple[float, ...] = ()
 
     def run(self, image: Any, result: Any) -> None:
-        values = {
-            **self.values,
-            "image": (runtime.address(image), self.image_strides),
-            "result": (runtime.address(result), self.result_strides),
-        }
+        addresses = {"image": runtime.address(image), "result": runtime.address(result)}
         if self.far_taps:
             on_device = self._upload_taps()
-            values["far_taps"] = runtime.address(on_device)
+            addresses["far_taps"] = runtime.address(on_device)
+        self._prepared(**addresses)
+
+    @functools.cached_property
+    def _prepared(self) -> runtime.Launch:
+        values = {**self.values, "image": (0, self.image_strides), "result": (0, self.result_strides)}
         parameters, threads = (_FUSED, FUSED_BLOCK) if self.kernel == "gaussian" else (_AXIS, AXIS_BLOCK)
         kernel = runtime.kernel("gaussian", self.kernel, parameters, **self.definitions)
-        kernel((self.blocks,), (threads,), values, self.shared_memory)
+        return kernel.prepared((self.blocks,), (threads,), values, self.shared_memory)
 
     def _upload_taps(self) -> Any:
         taps = runtime.empty((len(self.far_taps),), np.float32)
@@ -170,7 +171,7 @@ class _Launch:
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    device: int,
+    device: tuple[Any, int],
     shape: tuple[int, ...],
     image: _Layout,
     out: _Layout,

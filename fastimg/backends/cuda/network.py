@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from ..._planes import hand_over, unit
 from . import runtime
+from .conv2d import conv2d
+from .conv_transpose2d import conv_transpose2d
 
 __all__ = ["network"]
 
@@ -28,6 +30,8 @@ _ACTIVATIONS = {None: LINEAR, "relu": RELU, "leaky_relu": SLOPE, "prelu": SLOPE}
 _MOST_OUTPUTS = 64  # at once
 _MOST_SUMS = 8  # tiles of outputs times rows
 _MOST_KEPT = 8  # matrices of weights that are read once for a step
+
+_MOST_PREPARED = 64  # launches that a part of a network keeps, one for each size and layout
 
 _WIDE = 16  # stages of more channels gather them by ldmatrix
 _ALIGNMENT = 128
@@ -64,25 +68,88 @@ _PARAMETERS = np.dtype(
 def network(
     image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any], threads: int, precision: str
 ) -> None:
-    """Run `layers` on (N, C, H, W) images; what goes from one launch to the next is float16.
+    """Run `layers` on (N, C, H, W) images.
 
     Parameters
     ----------
     image, result : arrays of uint8, uint16, float16 or float32
         Integers stand for [0, 1]: they are scaled as they come and go.
     layers : sequence of Conv2d, ConvTranspose2d, PixelShuffle or Add of `fastimg.models`
-        An Add ends a launch, and so does what it adds: these images are in device memory, in float32.
     cache : dict
         What was made of these layers for the current device; empty at first.
     threads : int
         Of no meaning here.
-    precision : {"float16"}
+    precision : {"float32", "float16"}
+        With "float32" a launch for each layer. With "float16" as few as can be; what goes from one to the next is
+        float16. An Add ends a launch then, and so does what it adds: these images are in device memory, in float32.
 
     Raises
     ------
     ValueError
-        If a layer cannot run: the message names it and says why.
+        If a layer cannot run in float16: the message names it and says why.
     """
+    if precision == "float32":
+        _run_one_by_one(image, result, layers, cache)
+    else:
+        _run_in_sections(image, result, layers, cache)
+
+
+# ---- one by one, in float32 ------------------------------------------------------------------------------------------
+
+
+def _run_one_by_one(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any]) -> None:
+    if "constants" not in cache:
+        cache["constants"] = [_uploaded(layer) for layer in layers]
+    lent = {layer.input_of for layer in layers if _kind(layer) == "Add"}
+    values = unit(image)
+    inputs = {}
+    for layer, constants in zip(layers, cache["constants"], strict=True):
+        if layer.name in lent:
+            inputs[layer.name] = values
+        is_last = layer is layers[-1]
+        if is_last and result.dtype == np.float32:
+            out = result
+        else:
+            channels = values.shape[1] if _kind(layer) == "Add" else layer.out_channels
+            out = runtime.empty((values.shape[0], channels, *layer.output_size(values.shape[2:])), np.float32)
+        _run_layer(layer, constants, values, inputs, out)
+        values = out
+    if values is not result:
+        hand_over(values, result)
+
+
+def _uploaded(layer: Any) -> tuple[Any, Any, Any]:
+    """Weights, biases and slopes on the device, of the latter one for each output channel."""
+    if not hasattr(layer, "weight"):
+        return None, None, None
+    slope = None if layer.slope is None else np.broadcast_to(layer.slope, layer.out_channels)
+    weight, bias, slope = (
+        None if values is None else runtime.upload(np.ascontiguousarray(values, np.float32))
+        for values in (layer.weight, layer.bias, slope)
+    )
+    return weight, bias, slope
+
+
+def _run_layer(layer: Any, constants: tuple[Any, Any, Any], x: Any, inputs: dict[str, Any], out: Any) -> None:
+    kind = _kind(layer)
+    if kind == "Add":
+        np.add(x, inputs[layer.input_of], out=out)
+    elif kind == "PixelShuffle":
+        n, _, rows, columns = x.shape
+        r = layer.factor
+        cells = x.reshape(n, layer.channels, r, r, rows, columns).transpose(0, 1, 4, 2, 5, 3)
+        out[...] = cells.reshape(out.shape)
+    else:
+        weight, bias, slope = constants
+        run = conv2d if kind == "Conv2d" else conv_transpose2d
+        padding = (layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+        run(x, weight, bias, layer.stride, *padding, layer.activation, slope, out, 1)
+
+
+# ---- in sections, in float16 -----------------------------------------------------------------------------------------
+
+
+def _run_in_sections(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any]) -> None:
     if "sections" not in cache:
         cache["sections"] = [_section(part) for part in _between_sums(layers)]
     inputs = {}
@@ -144,21 +211,23 @@ class _Launch:
 
     part: Part
     weights: list[Any]
-    kernels: dict[Any, Any]
+    prepared: dict[Any, runtime.Launch]
 
     def run(self, image: Any, result: Any) -> None:
         begin = 0
         for i, (plan, weights) in enumerate(zip(self.part.plans, self.weights, strict=True)):
             some = result[:, begin : begin + plan.channels]
             begin += plan.channels
-            key = i, image.dtype, result.dtype
-            if key not in self.kernels:
-                definitions = plan.definitions(runtime.c_type(image.dtype), runtime.c_type(result.dtype))
-                self.kernels[key] = runtime.kernel("network", "network", _PARAMETERS, **definitions)
-            _run(plan, weights, self.kernels[key], image, some)
+            key = i, image.dtype, image.shape, image.strides, some.dtype, some.shape, some.strides
+            if key not in self.prepared:
+                if len(self.prepared) == _MOST_PREPARED:
+                    self.prepared.clear()
+                self.prepared[key] = _prepared(plan, weights, image, some)
+            self.prepared[key](image=runtime.address(image), result=runtime.address(some))
 
 
-def _run(plan: Plan, weights: Any, kernel: runtime.Kernel, image: Any, result: Any) -> None:
+def _prepared(plan: Plan, weights: Any, image: Any, result: Any) -> runtime.Launch:
+    """All of a launch but the addresses of the images."""
     layout, tile = plan.layout, plan.layout.tile
     batch, _, height, width = image.shape
     across, down = (-(-n // plan.factor) for n in result.shape[3:1:-1])
@@ -178,7 +247,9 @@ def _run(plan: Plan, weights: Any, kernel: runtime.Kernel, image: Any, result: A
         "image_scale": 1 / _top(image.dtype),
         "result_scale": _top(result.dtype),
     }
-    kernel((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
+    definitions = plan.definitions(runtime.c_type(image.dtype), runtime.c_type(result.dtype))
+    kernel = runtime.kernel("network", "network", _PARAMETERS, **definitions)
+    return kernel.prepared((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
 
 
 def _top(dtype: np.dtype[Any]) -> float:

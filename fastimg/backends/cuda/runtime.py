@@ -18,7 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["BORDER_MODES", "Kernel", "c_type", "cupy", "kernel", "upload", "view_dtype", "view_fields"]
+__all__ = [
+    "BORDER_MODES",
+    "Kernel",
+    "Launch",
+    "c_type",
+    "cupy",
+    "here",
+    "kernel",
+    "upload",
+    "view_dtype",
+    "view_fields",
+]
 
 # As csrc/cuda/support/border.cuh numbers them.
 BORDER_MODES = {mode: number for number, mode in enumerate(("nearest", "reflect", "mirror", "wrap", "constant"))}
@@ -109,17 +120,58 @@ class Kernel:
         # What a launch may ask for without being allowed more: static shared memory counts too.
         self._shared_memory = (48 << 10) - int(function.shared_size_bytes)
 
-    def __call__(
+    def prepared(
         self, grid: tuple[int, ...], block: tuple[int, ...], values: Mapping[str, Any], shared_memory: int = 0
-    ) -> None:
-        """Launch on the current device and stream, without waiting."""
+    ) -> Launch:
+        """A launch with these values, of which the addresses may be left to its calls."""
         struct: NDArray[Any] = np.zeros((), self._parameters)
         for name, value in values.items():
             struct[name] = value
         if shared_memory > self._shared_memory:
             self._function.max_dynamic_shared_size_bytes = shared_memory
             self._shared_memory = shared_memory
-        self._function(grid, block, (struct,), shared_mem=shared_memory)
+        return Launch(self._function, grid, block, struct, shared_memory)
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], values: Mapping[str, Any], shared_memory: int = 0
+    ) -> None:
+        """Launch on the current device and stream, without waiting."""
+        self.prepared(grid, block, values, shared_memory)()
+
+
+class Launch:
+    """A kernel with its struct filled in once, to be launched with other addresses: fields by name cost most of a call.
+
+    Parameters
+    ----------
+    function : callable
+        A CuPy function.
+    grid, block : tuple of int
+    struct : 0-d array
+    shared_memory : int
+    """
+
+    def __init__(
+        self, function: Any, grid: tuple[int, ...], block: tuple[int, ...], struct: NDArray[Any], shared_memory: int
+    ) -> None:
+        self._function, self._grid, self._block, self._shared_memory = function, grid, block, shared_memory
+        self._dtype = struct.dtype
+        self._words = np.frombuffer(struct.tobytes(), np.uint64)
+
+    def __call__(self, **addresses: int) -> None:
+        """Launch on the current device and stream, without waiting, with these arrays' addresses."""
+        words = self._words.copy()
+        for name, address in addresses.items():
+            words[_word(self._dtype, name)] = address
+        struct = words.view(self._dtype).reshape(())
+        self._function(self._grid, self._block, (struct,), shared_mem=self._shared_memory)
+
+
+@functools.cache
+def _word(dtype: np.dtype[Any], name: str) -> int:
+    """Which 8 bytes of a struct are a field, or the first of a view: an address."""
+    assert dtype.fields is not None
+    return int(dtype.fields[name][1]) // 8
 
 
 def kernel(source: str, name: str, parameters: np.dtype[Any], **definitions: int | str) -> Kernel:
@@ -133,8 +185,13 @@ def kernel(source: str, name: str, parameters: np.dtype[Any], **definitions: int
     **definitions : int or str
         Macros and what they stand for.
     """
+    return _kernel(*here(), source, name, parameters, tuple(definitions.items()))
+
+
+def here() -> tuple[Any, int]:
+    """The library and the current device, which what is prepared for them is kept by."""
     library = cupy()
-    return _kernel(library, library.cuda.Device().id, source, name, parameters, tuple(definitions.items()))
+    return library, library.cuda.Device().id
 
 
 @functools.cache
@@ -206,11 +263,10 @@ _of_graphs: list[Any] = []
 
 def constants(values: NDArray[Any]) -> Any:
     """Constants on the current device, copied there at the first use; after that nothing waits."""
-    library = cupy()
-    key = library, library.cuda.Device().id, values.tobytes(), values.shape, values.dtype
+    key = *here(), values.tobytes(), values.shape, values.dtype
     if key not in _constants:
         if len(_constants) == MOST_CONSTANTS:
-            library.cuda.Device().synchronize()  # kernels in any stream may still read them
+            cupy().cuda.Device().synchronize()  # kernels in any stream may still read them
             _constants.clear()
         _constants[key] = upload(values)
     return _constants[key]
