@@ -22,6 +22,7 @@ from fastimg.models import Conv2d, ConvTranspose2d, Network, PixelShuffle, layer
 HALF = 2e-3
 
 plans = cuda.network.__globals__
+SHARED_MEMORY = 227 << 10  # of sm_90
 
 
 @pytest.fixture(autouse=True)
@@ -215,10 +216,19 @@ def test_results_do_not_depend_on_tiles(device, rng, monkeypatch):
     x = rng.random((1, 13, 37), np.float32)
     expected = fused(device, network, x)
     if device.emulated:
-        monkeypatch.setitem(plans, "COLUMNS", (32,))
+        monkeypatch.setitem(plans, "COLUMNS", (64,))
         monkeypatch.setitem(plans, "ROWS", (8,))
     again = Network(network.layers)
     np.testing.assert_allclose(fused(device, again, x), expected, rtol=0, atol=1e-5)  # sums in another order
+
+
+def test_a_network_of_many_channels_is_cut_where_margins_would_cost_more():
+    """All of DnCNN-s fits shared memory, in steps of 16 columns with a margin of 8 on either side."""
+    layers = models.DnCNN_s.from_pretrained().network.layers[:-1]
+    parts = plans["cut"](layers, SHARED_MEMORY)
+    assert 1 < len(parts) < len(layers)
+    assert sum(part.cost for part in parts) < 0.6 * plans["make_plan"](layers, SHARED_MEMORY).layout.cost
+    assert len(plans["cut"](models.FSRCNN.from_pretrained(2).network.layers, SHARED_MEMORY)) == 1
 
 
 @pytest.mark.parametrize("limit", [64 << 10, 99 << 10])

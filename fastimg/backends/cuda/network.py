@@ -292,17 +292,14 @@ class Part:
 
 
 def cut(layers: Sequence[Any], shared_limit: int) -> list[Part]:
-    """The network as one part if it fits `shared_limit` bytes of shared memory, else as the parts that cost least.
+    """The network as the parts that cost least, each of which fits `shared_limit` bytes of shared memory.
 
     Raises
     ------
     ValueError
         If a layer does not run even by itself.
     """
-    try:
-        return [Part(tuple(layers), (make_plan(layers, shared_limit),))]
-    except ValueError:
-        units = _units(layers)
+    units = _units(layers)
     # By the unit at which the next part begins: cost so far, pixels for a pixel of the image, parts so far.
     best: dict[int, tuple[float, int, list[Part]]] = {0: (0.0, 1, [])}
     for begin in range(len(units)):
