@@ -216,7 +216,7 @@ def test_results_do_not_depend_on_tiles(device, rng, monkeypatch):
     x = rng.random((1, 13, 37), np.float32)
     expected = fused(device, network, x)
     if device.emulated:
-        monkeypatch.setitem(plans, "COLUMNS", (64,))
+        monkeypatch.setitem(plans, "COLUMNS", (32,))
         monkeypatch.setitem(plans, "ROWS", (8,))
     again = Network(network.layers)
     np.testing.assert_allclose(fused(device, again, x), expected, rtol=0, atol=1e-5)  # sums in another order

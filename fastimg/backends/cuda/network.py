@@ -300,12 +300,13 @@ def cut(layers: Sequence[Any], shared_limit: int) -> list[Part]:
         If a layer does not run even by itself.
     """
     units = _units(layers)
+    tiles: dict[Any, Tile] = {}
     # By the unit at which the next part begins: cost so far, pixels for a pixel of the image, parts so far.
     best: dict[int, tuple[float, int, list[Part]]] = {0: (0.0, 1, [])}
     for begin in range(len(units)):
         if begin in best:
             cost, pixels, parts = best[begin]
-            for end, part in _parts_from(units, begin, shared_limit):
+            for end, part in _parts_from(units, begin, shared_limit, tiles):
                 total = cost + pixels * part.cost
                 if end not in best or total < best[end][0]:
                     best[end] = total, pixels * part.plans[0].factor ** 2, [*parts, part]
@@ -323,16 +324,37 @@ def _units(layers: Sequence[Any]) -> list[tuple[Any, ...]]:
     return units
 
 
-def _parts_from(units: Sequence[tuple[Any, ...]], begin: int, shared_limit: int) -> Iterator[tuple[int, Part]]:
-    """The parts that begin at a unit, and where they end: longer and longer, until one cannot be."""
+def _parts_from(
+    units: Sequence[tuple[Any, ...]], begin: int, shared_limit: int, tiles: dict[Any, Tile]
+) -> Iterator[tuple[int, Part]]:
+    """The parts that begin at a unit, and where they end: longer and longer, until two lengths cannot be.
+
+    (One may not be where the next may: a wide 1×1 layer in the end is a result, before another it only passes through.)
+    `tiles` remembers what was chosen for layers of the same shapes.
+    """
     layers = units[begin]
     yield begin + 1, Part(layers, _plans_by_channels(layers, shared_limit))
+    failed = False
     for end in range(begin + 2, len(units) + 1):
         layers += units[end - 1]
         try:
-            yield end, Part(layers, (make_plan(layers, shared_limit),))
+            shapes = tuple(map(_shape_of, layers))
+            plan = make_plan(layers, shared_limit, [tiles[shapes]] if shapes in tiles else None)
+            tiles[shapes] = plan.layout.tile
+            yield end, Part(layers, (plan,))
+            failed = False
         except ValueError:
-            return
+            if failed:
+                return
+            failed = True
+
+
+def _shape_of(layer: Any) -> tuple[Any, ...]:
+    """All of a layer that its tile depends on."""
+    if _kind(layer) == "PixelShuffle":
+        return _kind(layer), layer.factor
+    output_padding = getattr(layer, "output_padding", None)
+    return _kind(layer), layer.weight.shape, layer.stride, layer.padding, output_padding, layer.padding_mode
 
 
 def _plans_by_channels(unit: tuple[Any, ...], shared_limit: int) -> tuple[Plan, ...]:
