@@ -264,12 +264,13 @@ def test_plainsr_costs_no_more_than_fsrcnn(scale):
     assert costs[0] <= costs[1] == 12_464
 
 
-def test_noisy_pair_is_neither_clipped_nor_quantised():
+def test_noisy_pair_is_not_quantised_and_clipped_only_if_told():
     pair = noisy_pair(np.zeros((200, 200), np.uint8), 25)
     assert pair.low.dtype == np.float32
     assert pair.low.min() < 0
     assert 255 * pair.low.std() == pytest.approx(25, rel=0.02)
     np.testing.assert_array_equal(noisy_pair(pair.high, 50).low, 2 * pair.low)
+    np.testing.assert_array_equal(noisy_pair(pair.high, 25, clipped=True).low, pair.low.clip(0, 1))
 
 
 def test_denoiser_is_trained_from_the_command_line(photographs, tmp_path, monkeypatch, capsys):
@@ -371,7 +372,7 @@ def test_command(photographs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vdsr"}, "model must be one of 'plainsr', 'fsrcnn', .*, 'dncnn', 'dncnn-s', got 'vdsr'"),
+        ({"model": "vdsr"}, "model must be one of 'plainsr', 'fsrcnn', .*, 'dncnn', 'dncnn-s', 'digits', got 'vdsr'"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, got 5"),
         ({"scale": None}, "scale must be one of 2, 3, 4, got None"),
         ({"model": "dncnn"}, "scale must not be given for 'dncnn', which keeps the size, got 2"),

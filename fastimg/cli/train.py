@@ -17,11 +17,14 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train a network",
-        description="Train a network of super-resolution or denoising on folders of photographs (needs PyTorch). "
-        "The weights go to OUTPUT, what is needed to go on to OUTPUT.checkpoint, both at each validation.",
+        description="Train a network of super-resolution or denoising on folders of photographs, or of digits as MNIST "
+        "has them (needs PyTorch). The weights go to OUTPUT, what is needed to go on to OUTPUT.checkpoint, both at "
+        "each validation.",
     )
     parser.add_argument("model", choices=MODELS, metavar="MODEL", help=", ".join(MODELS))
-    parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="folders of images to train on")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="DIR", help="folders of images to train on, of IDX files for digits"
+    )
     parser.add_argument("--scale", type=int, choices=SCALES, help="how many times larger, in super-resolution")
     parser.add_argument(
         "--output", metavar="FILE", help="weights file to write (default: MODEL_xSCALE.safetensors, MODEL.safetensors)"
@@ -43,8 +46,8 @@ def add_parser(subparsers: Any) -> None:
     recipe = (
         ("iterations", int, "N", "steps of Adam"),
         ("batch", int, "N", "patches per step"),
-        ("patch", int, "N", "rows and columns of a patch, at the low resolution"),
-        ("margin", int, "N", "pixels at a patch's border that do not count"),
+        ("patch", int, "N", "rows and columns of a patch, at the low resolution (default: 24, of digits 28)"),
+        ("margin", int, "N", "pixels at a patch's border that do not count (default: 2, of digits 0)"),
         ("learning-rate", float, "X", "at the start; falls to zero by a half cosine"),
         ("mse-share", float, "X", "last share of the steps, by squared error; before it Charbonnier"),
         ("averaging", float, "X", "factor of the moving average of the weights"),
@@ -52,9 +55,8 @@ def add_parser(subparsers: Any) -> None:
     )
     for name, kind, metavar, text in recipe:
         default = getattr(Settings, name.replace("-", "_"))
-        group.add_argument(
-            f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)"
-        )
+        text = text if default is None else f"{text} (default: %(default)s)"
+        group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
     parser.set_defaults(run=run)
 
 

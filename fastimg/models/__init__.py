@@ -1,10 +1,11 @@
 """Networks that are data: a list of layers and a file of weights.
 
 `FSRCNN`, `FSRCNN_s` and `SRCNN` enlarge images; `SuperResolution` does so with a chain of layers of your own.
-`DnCNN` and `DnCNN_s` denoise. `Network` runs any chain of `Conv2d`, `ConvTranspose2d`, `PixelShuffle` and `Add`.
+`DnCNN` and `DnCNN_s` denoise, `DigitDenoiser` handwritten digits. `Network` runs any chain of `Conv2d`,
+`ConvTranspose2d`, `PixelShuffle` and `Add`.
 """
 
-from .denoising import DnCNN, DnCNN_s
+from .denoising import DigitDenoiser, DnCNN, DnCNN_s
 from .layers import Add, Conv2d, ConvTranspose2d, Layer, Network, PixelShuffle
 from .super_resolution import FSRCNN, SRCNN, FSRCNN_s, SuperResolution
 
@@ -14,6 +15,7 @@ __all__ = [
     "Add",
     "Conv2d",
     "ConvTranspose2d",
+    "DigitDenoiser",
     "DnCNN",
     "DnCNN_s",
     "FSRCNN_s",

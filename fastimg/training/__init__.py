@@ -8,7 +8,7 @@ A model is a list of layers, trained on patches of a folder of photographs::
 or ``fastimg train fsrcnn --data photographs --scale 2 --output fsrcnn_x2.safetensors``. What is trained is
 what runs: padding, the deconvolution's phase and the luma plane are those of `fastimg.models`. Denoisers
 (``fastimg train dncnn-s``) learn to remove Gaussian noise of any standard deviation up to 55 of 255, drawn anew for
-each patch.
+each patch. ``fastimg train digits`` learns those of MNIST, from its files.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def train(
     Parameters
     ----------
     data : path or sequence of path
-        Folder or folders of images.
+        Folder or folders of images; for "digits", of MNIST's training images, an IDX file.
     output : path
         The safetensors file to write.
     settings : Settings
@@ -81,9 +81,9 @@ def train(
     FileExistsError
         `output` or its checkpoint exists, and neither `resume` nor `overwrite` is given.
     ValueError
-        A folder has no images, the images are too few or too small, PyTorch cannot use `device`, `init` or
-        the checkpoint is damaged or belongs to other settings or other images, or the loss is no longer
-        finite.
+        A folder has no images or a damaged one, the images are too few or too small, PyTorch cannot use
+        `device`, `init` or the checkpoint is damaged or belongs to other settings or other images, or the
+        loss is no longer finite.
 
     References
     ----------

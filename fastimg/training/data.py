@@ -80,13 +80,13 @@ def small_pair(plane: Plane, scale: int, enlarged: bool = False) -> Pair:
     return Pair(resize(low, high.shape, mode="symmetric") if enlarged else low, high)
 
 
-def noisy_pair(plane: Plane, sigma: float, seed: int = 0) -> Pair:
-    """Add Gaussian noise of standard deviation `sigma`, on the scale 0 to 255; neither clipped nor quantised."""
+def noisy_pair(plane: Plane, sigma: float, seed: int = 0, clipped: bool = False) -> Pair:
+    """Add Gaussian noise of standard deviation `sigma`, on the scale 0 to 255; not quantised, `clipped` or not."""
     low = np.random.default_rng(seed).standard_normal(plane.shape, dtype=np.float32)
     low *= sigma
     low += plane
     low /= 255
-    return Pair(low, plane)
+    return Pair(low.clip(0, 1) if clipped else low, plane)
 
 
 def make_pairs(

@@ -125,7 +125,8 @@ def build(settings: Settings) -> Network:
         return Network(plainsr(scale))
     if model == "srcnn":
         return Network(srcnn())
-    return Network(dncnn() if model == "dncnn" else dncnn(channels=48, depth=9), residual=True)
+    sizes = {"dncnn": (64, 17), "dncnn-s": (48, 9), "digits": (32, 4)}
+    return Network(dncnn(*sizes[model]), residual=True)
 
 
 def _pad(x: Tensor, border: int) -> Tensor:

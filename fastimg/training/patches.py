@@ -15,7 +15,7 @@ _BITS = 64
 
 
 class Patches:
-    """Random patches of a list of pairs, each turned and mirrored at random.
+    """Random patches of a list of pairs, each turned and mirrored at random unless `turned` is False.
 
     With `noise`, each low patch gets Gaussian noise of its own standard deviation: `noise`, on the scale 0 to 255,
     times the square of a uniform number, since what strong noise teaches outweighs what weak noise does. All images
@@ -32,9 +32,11 @@ class Patches:
         seed: int,
         *,
         noise: float = 0,
+        turned: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         self.scale, self.patch, self.batch, self.seed, self.noise = scale, patch, batch, seed, noise
+        self.symmetries = 8 if turned else 1
         areas = np.array([pair.low.size for pair in pairs], dtype=np.float64)
         shapes = np.array([pair.low.shape for pair in pairs])
 
@@ -56,7 +58,7 @@ class Patches:
         choice = _uniform(self.seed, index, 4 * self.batch, 0, self.low.device).reshape(4, -1)
         chosen = torch.searchsorted(self.cumulative, choice[0], right=True)
         row, column = (choice[1:3] * self.places[chosen].T).long()
-        symmetry = (choice[3] * 8).long()
+        symmetry = (choice[3] * self.symmetries).long()
         start, columns = self.starts[chosen], self.columns[chosen]
         low = _cut(self.low, self.patch, start, columns, row, column, symmetry)
         s = self.scale

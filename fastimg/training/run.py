@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from .. import _files
 from .data import SHRINKS, Pair, find_images, make_pairs, noisy_pair, read_grey, read_luma, small_pair
+from .idx import find_digits, read_digits
 from .settings import Settings
 from .trainer import Trainer
 
 _VALIDATE_EVERY = 2000
 _HELD_OUT = 16  # one image in so many is validated on
 _SIGMA = 25.0  # of the noise that denoisers are validated on
+_SIGMA_OF_DIGITS = 127.5
 _NAMES = {
     "plainsr": "PlainSR",
     "fsrcnn": "FSRCNN",
@@ -27,6 +29,7 @@ _NAMES = {
     "srcnn": "SRCNN",
     "dncnn": "DnCNN",
     "dncnn-s": "DnCNN_s",
+    "digits": "DigitDenoiser",
 }
 
 
@@ -45,10 +48,10 @@ def run(
     """See `fastimg.training.train`."""
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     _check_files(output, checkpoint, resume, overwrite)
-    images = find_images(data)
-    training, validation = _pairs(images, settings)
+    files = find_digits(data) if settings.digits else find_images(data)
+    training, validation = _pairs(files, settings)
     trainer = Trainer(settings, training, device)
-    names = [path.name for path in images]
+    names = [path.name for path in files]
     if resume:
         _named(checkpoint, lambda: trainer.restore(checkpoint.read_bytes(), names))
     elif init is not None:
@@ -89,10 +92,16 @@ def _check_files(output: Path, checkpoint: Path, resume: bool, overwrite: bool) 
             raise FileExistsError(f"{str(path)!r} exists: resume its training run, or have it overwritten")
 
 
-def _pairs(images: Sequence[Path], settings: Settings) -> tuple[list[Pair], list[Pair]]:
-    held_out = list(images[_HELD_OUT // 2 :: _HELD_OUT]) or list(images[-1:])
-    rest = [image for image in images if image not in held_out]
-    if settings.scale is None:
+def _pairs(files: Sequence[Path], settings: Settings) -> tuple[list[Pair], list[Pair]]:
+    images: list[Any] = [digit for path in files for digit in read_digits(path)] if settings.digits else list(files)
+    validated = slice(_HELD_OUT // 2 if len(images) > _HELD_OUT // 2 else -1, None, _HELD_OUT)
+    held_out, rest = images[validated], images[:]
+    del rest[validated]
+    if settings.digits:
+        noisy = partial(noisy_pair, sigma=_SIGMA_OF_DIGITS, clipped=True)
+        training = make_pairs(rest, partial(noisy_pair, sigma=0), (1.0,), settings.patch)
+        validation = make_pairs(held_out, noisy, (1.0,), settings.patch)
+    elif settings.scale is None:
         training = make_pairs(map(read_grey, rest), partial(noisy_pair, sigma=0), SHRINKS, settings.patch)
         validation = make_pairs(map(read_grey, held_out), partial(noisy_pair, sigma=_SIGMA), (1.0,), settings.patch)
     else:

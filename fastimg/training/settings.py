@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .. import _checks
 
 SUPER_RESOLUTION = ("plainsr", "fsrcnn", "fsrcnn-s", "srcnn")
-DENOISING = ("dncnn", "dncnn-s")
+DENOISING = ("dncnn", "dncnn-s", "digits")
 MODELS = SUPER_RESOLUTION + DENOISING
 SCALES = (2, 3, 4)
 PRECISIONS = ("float32", "bfloat16")
@@ -20,18 +20,18 @@ class Settings:
 
     Parameters
     ----------
-    model : {"plainsr", "fsrcnn", "fsrcnn-s", "srcnn", "dncnn", "dncnn-s"}
-        The first four enlarge, the last two denoise.
+    model : {"plainsr", "fsrcnn", "fsrcnn-s", "srcnn", "dncnn", "dncnn-s", "digits"}
+        The first four enlarge, the last three denoise: "digits" those of MNIST, all others photographs.
     scale : {2, 3, 4}, optional
         What a model of super-resolution enlarges by; the others have none.
     iterations : int
         Steps of Adam.
     batch, patch : int
         Patches per step, and their rows and columns as the network sees them: at the low resolution, for
-        "srcnn" enlarged.
+        "srcnn" enlarged. By default patches of 24, of "digits" 28, which is a whole digit.
     margin : int
         Such pixels at a patch's border that do not count: there the network sees what stands for pixels outside where
-        the image goes on.
+        the image goes on. By default 2, for "digits" 0.
     learning_rate : float
         At the start; falls to zero by a half cosine.
     mse_share : float
@@ -53,8 +53,8 @@ class Settings:
     scale: int | None = None
     iterations: int = 100_000
     batch: int = 8
-    patch: int = 24
-    margin: int = 2
+    patch: int = None  # type: ignore[assignment]  # chosen by the model
+    margin: int = None  # type: ignore[assignment]
     learning_rate: float = 2e-3
     mse_share: float = 0.25
     averaging: float = 0.999
@@ -67,6 +67,9 @@ class Settings:
             _checks.one_of(self.scale, "scale", SCALES)
         elif self.scale is not None:
             raise ValueError(f"scale must not be given for {self.model!r}, which keeps the size, got {self.scale}")
+        for name, usual in (("patch", 28 if self.digits else 24), ("margin", 0 if self.digits else 2)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, usual)
         _checks.one_of(self.precision, "precision", PRECISIONS)
         for name, least in (("iterations", 1), ("batch", 1), ("margin", 0), ("seed", 0)):
             _checks.integer(getattr(self, name), name, at_least=least, at_most=_MOST)
@@ -79,6 +82,11 @@ class Settings:
     def denoises(self) -> bool:
         """Whether the model denoises, and does not enlarge."""
         return self.model in DENOISING
+
+    @property
+    def digits(self) -> bool:
+        """Whether the model denoises digits: in IDX files, never turned, under noise that is clipped."""
+        return self.model == "digits"
 
     @property
     def factor(self) -> int:

@@ -21,6 +21,7 @@ from .settings import Settings
 
 _CHARBONNIER = 1e-3
 _NOISE = 55  # the strongest that denoisers learn, on the scale 0 to 255
+_NOISE_OF_DIGITS = 127.5
 _WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
 
 
@@ -43,7 +44,8 @@ class Trainer:
             settings.patch,
             settings.batch,
             settings.seed,
-            noise=_NOISE if settings.denoises else 0,
+            noise=_NOISE_OF_DIGITS if settings.digits else _NOISE if settings.denoises else 0,
+            turned=not settings.digits,
             device=self.device,
         )
         self.iteration = 0
@@ -83,6 +85,8 @@ class Trainer:
         """What the device does in a step."""
         settings = self.settings
         low, high = self.patches(self._index)
+        if settings.digits:
+            low = low.clamp(0, 1)
         border = settings.margin * settings.factor
         inner = slice(border, high.shape[-1] - border)
         with torch.autocast(
