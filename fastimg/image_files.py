@@ -98,6 +98,11 @@ class Metadata:
     _resolution: tuple[float, float]
     _fields: Mapping[str, tuple[int, Any]] = field(repr=False)
 
+    @property
+    def on_its_side(self) -> bool:
+        """Whether the image is shown with rows and columns exchanged, as its orientation tag says."""
+        return self._fields.get("orientation", (0, 1))[1] in (5, 6, 7, 8)
+
 
 def read_image(path: str | os.PathLike[str]) -> tuple[NDArray[Any], Metadata]:
     """Read an image file.

@@ -191,6 +191,47 @@ def test_upscale(tmp_path: Path, run: Run, shape: tuple[int, ...], scale: int) -
     assert back.shape == (12 * scale, 10 * scale, *shape[2:])
 
 
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (("--scale", 8), (96, 80)),
+        (("--scale", 6, "--model", "fsrcnn-s"), (72, 60)),
+        (("--size", "33x50"), (50, 33)),
+        (("--size", "33x"), (40, 33)),
+        (("--size", "x100"), (100, 83)),
+        (("--size", "5x6"), (6, 5)),
+        (("--size", "1x"), (1, 1)),
+    ],
+)
+def test_upscale_to_composed_scales_and_sizes(
+    tmp_path: Path, run: Run, options: tuple[Any, ...], size: tuple[int, int]
+) -> None:
+    image = picture((12, 10, 4))
+    image[:4, :5, 3] = 0
+    write_image(tmp_path / "in.png", image)
+    assert run("upscale", *options, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
+    back, _ = read_image(tmp_path / "out.png")
+    model = models.FSRCNN_s if "--model" in options else models.FSRCNN
+    np.testing.assert_array_equal(back, models.upscale(image, output_shape=size, model=model))
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(1, (20, 33)), (3, (20, 33)), (6, (33, 20)), (8, (33, 20))])
+def test_sizes_are_those_of_the_image_as_it_is_shown(
+    tmp_path: Path, run: Run, orientation: int, shape: tuple[int, int]
+) -> None:
+    """A photograph that was taken with the camera on its side lies so in the file."""
+    pil = pytest.importorskip("PIL.Image")
+    tags = pil.Exif()
+    tags[0x0112] = orientation
+    pil.fromarray(picture((12, 10, 3))).save(tmp_path / "in.jpg", exif=tags)
+    assert run("upscale", "--size", "33x20", tmp_path / "in.jpg", tmp_path / "out.jpg") == (0, "")
+    assert read_image(tmp_path / "out.jpg")[0].shape == (*shape, 3)
+    assert run("upscale", "--size", "x60", tmp_path / "in.jpg", tmp_path / "tall.jpg") == (0, "")
+    with pil.open(tmp_path / "tall.jpg") as tall:
+        assert tall.getexif()[0x0112] == orientation
+        assert tall.size == ((50, 60) if orientation in (1, 3) else (60, 72))
+
+
 def test_networks_in_bfloat16(tmp_path: Path, run: Run) -> None:
     image = picture((12, 10))
     write_image(tmp_path / "in.png", image)
@@ -223,9 +264,27 @@ def test_upscale_with_weights_of_ones_own(tmp_path: Path, run: Run) -> None:
     weights = ("--weights", tmp_path / "mine.safetensors")
     assert run("upscale", *weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     assert read_image(tmp_path / "out.png")[0].shape == (24, 27), "the weights tell the scale"
-    code, err = run("upscale", "--scale", 2, *weights, tmp_path / "in.png", tmp_path / "out2.png")
-    assert code == 2
-    assert err.startswith("fastimg: --weights: ")
+    assert run("upscale", "--scale", 9, *weights, tmp_path / "in.png", tmp_path / "out9.png") == (0, "")
+    assert read_image(tmp_path / "out9.png")[0].shape == (72, 81), "they are used again and again"
+    assert run("upscale", "--size", "50x40", *weights, tmp_path / "in.png", tmp_path / "sized.png") == (0, "")
+    assert read_image(tmp_path / "sized.png")[0].shape == (40, 50)
+    result = run("upscale", "--scale", 2, *weights, tmp_path / "in.png", tmp_path / "out2.png")
+    refused(result, "scale must be a power of 3, by which FSRCNN(scale=3) enlarges, got 2")
+
+
+def test_weights_that_do_not_tell_their_scale(tmp_path: Path, run: Run) -> None:
+    torch = pytest.importorskip("torch")
+    state = {}
+    for i, layer in enumerate(models.FSRCNN.from_pretrained(3).network.layers):
+        state |= {f"{2 * i}.weight": torch.tensor(layer.weight), f"{2 * i}.bias": torch.tensor(layer.bias)}
+        if layer.slope is not None:
+            state[f"{2 * i + 1}.weight"] = torch.tensor(layer.slope)
+    torch.save(state, tmp_path / "mine.pt")
+    write_image(tmp_path / "in.png", picture((8, 9)))
+    weights = ("--weights", tmp_path / "mine.pt")
+    assert run("upscale", "--scale", 3, *weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
+    assert read_image(tmp_path / "out.png")[0].shape == (24, 27)
+    refused(run("upscale", *weights, tmp_path / "in.png", tmp_path / "b.png"), "scale must be given")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nothing of the kind"])
@@ -413,7 +472,14 @@ def test_no_images_there(folder: Path, tmp_path: Path, run: Run) -> None:
         (["blur", "--threads", "0", "a.png", "b.png"], "argument --threads: must be in 1..1024, got 0"),
         (["blur", "--threads", "two", "a.png", "b.png"], "argument --threads: must be a whole number, got two"),
         (["blur", "--overwrite", "--skip-existing", "a.png", "b.png"], "not allowed with argument"),
-        (["upscale", "--scale", "5", "a.png", "b.png"], "argument --scale: invalid choice: 5"),
+        (["upscale", "--scale", "5", "a.png", "b.png"], "scale must be a product of 2, 3 and 4, by which FSRCNN"),
+        (["upscale", "--scale", "1", "a.png", "b.png"], "argument --scale: must be >= 2, got 1"),
+        (["upscale", "--scale", "2.5", "a.png", "b.png"], "argument --scale: must be a whole number, got 2.5"),
+        (["upscale", "--size", "x", "a.png", "b.png"], "argument --size: must be WIDTHxHEIGHT, WIDTHx or xHEIGHT"),
+        (["upscale", "--size", "0x90", "a.png", "b.png"], "in whole numbers > 0, got 0x90"),
+        (["upscale", "--size", "1920", "a.png", "b.png"], "in whole numbers > 0, got 1920"),
+        (["upscale", "--size", "-5x9", "a.png", "b.png"], "argument --size: "),
+        (["upscale", "--size", "9x9", "--scale", "2", "a.png", "b.png"], "--scale: not allowed with argument --size"),
         (["upscale", "--model", "magic", "a.png", "b.png"], "argument --model: invalid choice: 'magic'"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image_files import Metadata
 from . import files
 
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
     )
 
-    def blur_image(image: NDArray[Any]) -> NDArray[Any]:
+    def blur_image(image: NDArray[Any], _: Metadata) -> NDArray[Any]:
         colours, alpha = files.split_alpha(image)
         channel_axis = -1 if colours.ndim == 3 else None
         if alpha is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..image_files import Metadata
 from . import files
 
 MODELS = {"dncnn": "DnCNN", "dncnn-s": "DnCNN_s"}
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     denoise = _non_local_means(args) if args.model is None else _network(args)
 
-    def denoise_colours(image: NDArray[Any]) -> NDArray[Any]:
+    def denoise_colours(image: NDArray[Any], _: Metadata) -> NDArray[Any]:
         colours, alpha = files.split_alpha(image)
         return files.join_alpha(denoise(colours), alpha)
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from .. import image_files
 from .._checks import MAX_THREADS
 
-Operation = Callable[[NDArray[Any]], NDArray[Any]]
-"""What a command does to one image: (H, W[, C]) in, the same kind out."""
+Operation = Callable[[NDArray[Any], image_files.Metadata], NDArray[Any]]
+"""What a command does to one image: (H, W[, C]) in and what its file says beside, the same kind out."""
 
 
 class UsageError(ValueError):
@@ -232,7 +232,7 @@ def _make(job: Job, operation: Operation, args: argparse.Namespace, interrupts: 
         warnings.simplefilter("always", image_files.ImageFileWarning)
         image, metadata = image_files.read_image(job.source)
         interrupts.check()
-        result = operation(image)
+        result = operation(image, metadata)
         interrupts.check()
         job.target.parent.mkdir(parents=True, exist_ok=True)
         image_files.write_image(job.target, result, metadata, quality=args.quality, overwrite=args.overwrite)

@@ -18,7 +18,7 @@ from .._planes import Float32
 
 Pair = int | tuple[int, int]  # rows and columns; one number for both
 
-_PRECISIONS = ("float32", "float16", "bfloat16")
+PRECISIONS = ("float32", "float16", "bfloat16")
 _PADDING_MODES = ("zeros", "replicate", "reflect")
 _ACTIVATIONS = (None, "relu", "leaky_relu", "prelu")
 
@@ -345,7 +345,7 @@ class Network:
             If `x` has other channels or too few rows or columns, or `out` does not fit. With precision "float16", if
             `x` is not on a GPU, or if a layer does not fit there: the message says which, and why.
         """
-        _checks.one_of(precision, "precision", _PRECISIONS)
+        _checks.one_of(precision, "precision", PRECISIONS)
         source = arrays.take(x, "x", dtypes=_DTYPES)
         elsewhere = "bfloat16" if source.on_gpu else "float16"
         if precision == elsewhere:

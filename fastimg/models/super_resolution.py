@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,6 +27,10 @@ SCALES = (2, 3, 4)
 DECONVOLUTION = {2: (2, 4, 1), 3: (3, 3, 0), 4: (4, 4, 3)}
 
 _NEUTRAL_CHROMA = 128 / 255
+_LUMA_RANGE = (16 / 255, 235 / 255)
+
+_LEAST_WEIGHT = np.finfo(np.float32).tiny
+_SEEN = np.float32(4)  # a pixel of a quarter of the alpha around it keeps its colour
 
 _BAND = 64  # rows of the result that are finished at a time on the CPU: they stay in the cache
 
@@ -35,7 +40,8 @@ class SuperResolution:
 
     A network of one channel sees luma alone (Y of ITU-R BT.601 in studio range, as `fastimg.color.rgb2ycbcr` gives
     it, divided by 255), and chroma is enlarged by bicubic interpolation. A network of three channels sees Y, Cb
-    and Cr. A grey image goes in as it is. Alpha is enlarged by bicubic interpolation.
+    and Cr. A grey image goes in as it is. Alpha is enlarged by bicubic interpolation. A pixel of alpha 0 takes its
+    colour from the visible ones around it: what it held counts for nothing.
 
     Parameters
     ----------
@@ -103,7 +109,7 @@ class SuperResolution:
             If no weights of this model and scale come with fastimg.
         """
         _checks.integer(scale, "scale")
-        weights = resources.files(__package__) / "weights" / f"{cls.__name__.lower()}_x{scale}.safetensors"
+        weights = cls._pretrained(scale)
         if not weights.is_file():
             raise ValueError(
                 f"no weights of {cls.__name__} for scale {scale} come with fastimg; "
@@ -193,18 +199,14 @@ class SuperResolution:
         -----
         Integers are rounded half to even.
         """
-        source = arrays.take(image, "image")
-        pixels = source.data
-        _checks.rank(pixels.ndim, "image", (2, 3), "rows, columns and, last, channels")
-        if pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4):
-            raise ValueError(f"image must have 1, 2, 3 or 4 channels in its last dimension, got {pixels.shape[2]}")
-        _checks.non_empty(pixels.shape, "image")
-        size = (pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
-        result = source.result((*size, *pixels.shape[2:]), [pixels.dtype], out)
-        with source.current():
-            enlargement = _Enlargement(self, source, threads, precision)
-            enlargement.run(np.atleast_3d(pixels), np.atleast_3d(result.data))
-        return result.give_back()
+        source = take(image)
+        rows, columns = source.data.shape[:2]
+        return enlarge(source, (self,), (rows * self.scale, columns * self.scale), out, threads, precision)
+
+    @classmethod
+    def _pretrained(cls, scale: int) -> Traversable:
+        """Where the weights that come with fastimg are, if there are any."""
+        return resources.files(__package__) / "weights" / f"{cls.__name__.lower()}_x{scale}.safetensors"
 
     @classmethod
     def _recognised(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
@@ -217,11 +219,42 @@ class SuperResolution:
         raise ValueError("the file does not describe its layers, and so does not tell which model it is of")
 
 
+def take(image: Any) -> arrays.Source:
+    """An image that models enlarge."""
+    source = arrays.take(image, "image")
+    shape = source.data.shape
+    _checks.rank(len(shape), "image", (2, 3), "rows, columns and, last, channels")
+    if len(shape) == 3 and shape[2] not in (1, 2, 3, 4):
+        raise ValueError(f"image must have 1, 2, 3 or 4 channels in its last dimension, got {shape[2]}")
+    _checks.non_empty(shape, "image")
+    return source
+
+
+def enlarge(
+    source: arrays.Source,
+    models: tuple[SuperResolution, ...],
+    size: tuple[int, int],
+    out: Any,
+    threads: int | None,
+    precision: str,
+) -> Any:
+    """Enlarge an image by models of one class, one after the other, and resize the result to `size`."""
+    pixels = source.data
+    result = source.result((*size, *pixels.shape[2:]), [pixels.dtype], out)
+    with source.current():
+        enlargement = _Enlargement(models, source, threads, precision)
+        enlargement.run(np.atleast_3d(pixels), np.atleast_3d(result.data))
+    return result.give_back()
+
+
 @dataclass(frozen=True)
 class _Enlargement:
-    """One call of a model; NumPy's functions stand for CuPy's where `source`, the image, is on a GPU."""
+    """One call of models; NumPy's functions stand for CuPy's where `source`, the image, is on a GPU.
 
-    model: SuperResolution
+    What the models see goes from one to the next as float32. Chroma and alpha are interpolated once, to the final size.
+    """
+
+    models: tuple[SuperResolution, ...]
     source: arrays.Source
     threads: int | None
     precision: str
@@ -230,31 +263,82 @@ class _Enlargement:
         """Enlarge (H, W, C) `pixels` into `result`."""
         if pixels.dtype.kind == "f":
             pixels = pixels.astype(np.float32, copy=False)
-        colours = 1 if pixels.shape[2] < 3 else 3
-        if colours == 3:
-            self._enlarge_rgb(pixels[..., :3], result[..., :3])
-        else:
-            self._enlarge_grey(pixels[..., 0], result[..., 0])
-        if pixels.shape[2] > colours:
+        channels = 1 if pixels.shape[2] < 3 else 3
+        colours = pixels[..., :channels]
+        if pixels.shape[2] > channels:
+            colours = self._as_seen(colours, pixels[..., -1])
             store(self._bicubic(pixels[..., -1], result.shape[:2]), result[..., -1])
+        if not self.models:
+            resized = self._bicubic(np.moveaxis(colours, 2, 0), result.shape[:2])
+            store(np.moveaxis(resized, 0, 2), result[..., :channels])
+        elif channels == 3:
+            self._enlarge_rgb(colours, result[..., :3])
+        else:
+            self._enlarge_grey(colours[..., 0], result[..., 0])
+
+    def _as_seen(self, colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+        """The colours, mixed with what is seen around them where alpha is far less than there, replaced where it is 0.
+
+        What is around is a mean of 2×2 pixels weighted by alpha, and of 2×2 of those, and so on, interpolated; a mean
+        that weighs little takes from the coarser ones in turn (pull and push of S. J. Gortler et al., "The Lumigraph",
+        SIGGRAPH 1996). Premultiplied colours would do for interpolation, but show a network edges that nobody sees.
+        """
+        if not self.source.on_gpu and alpha[0, 0] > 0 and (alpha == alpha[0, 0]).all():  # a GPU would be waited for
+            return colours
+        given = np.moveaxis(colours, 2, 0)
+        own, weight = self._empty(given.shape), self._empty((1, *alpha.shape))
+        own[...] = given
+        weight[0] = np.fmax(alpha, 0)
+        if colours.dtype.kind == "f":
+            np.fmin(weight, 1, out=weight)
+            unknown = ~np.isfinite(own).all(axis=0, keepdims=True)  # which must not reach all that is hidden
+            visible_unknown = unknown & (weight > 0)
+            np.copyto(weight, 0, where=unknown)
+        np.copyto(own, 0, where=weight == 0)
+        levels = [(own * weight, weight)]
+        while max(levels[-1][1].shape[1:]) > 1:
+            half = [(n + 1) // 2 for n in levels[-1][1].shape[1:]]
+            weighted, weight = (
+                transform.resize(planes, half, kernel="nearest", anti_aliasing=True, **self._plane_options)
+                for planes in levels[-1]
+            )
+            levels.append((weighted, weight))
+        seen, around = levels[-1]  # a single pixel
+        for i, (weighted, weight) in reversed(tuple(enumerate(levels))):
+            seen, around = (
+                transform.resize(planes, weight.shape[1:], kernel="bilinear", **self._plane_options)
+                for planes in (seen, around)
+            )
+            mean = weighted / np.maximum(weight, _LEAST_WEIGHT) if i else own
+            share = np.minimum(weight * _SEEN / np.maximum(around, _LEAST_WEIGHT), 1)
+            seen += (mean - seen) * share
+            np.copyto(seen, mean, where=share == 1)
+            around = weight
+        if colours.dtype.kind == "f":
+            np.copyto(seen, given, where=visible_unknown)
+        else:
+            np.rint(seen, out=seen)
+        return np.moveaxis(seen.astype(colours.dtype), 0, 2)
 
     def _enlarge_grey(self, grey: NDArray[Any], result: NDArray[Any]) -> None:
-        channels = self.model.network.in_channels
-        if grey.dtype.kind == "u" and channels == 1 and not self.model._takes_enlarged:
-            self._run(grey[np.newaxis], result[np.newaxis])  # which scales and rounds by itself
+        first = self.models[0]
+        channels = first.network.in_channels
+        alone = len(self.models) == 1 and result.shape == tuple(n * first.scale for n in grey.shape)
+        if grey.dtype.kind == "u" and channels == 1 and alone and not first._takes_enlarged:
+            self._run(first, grey[np.newaxis], result[np.newaxis])  # which scales and rounds by itself
             return
         planes, enlarged = self._empty((channels, *grey.shape)), self._empty((channels, *result.shape))
         planes[0] = unit(grey)
         planes[1:] = _NEUTRAL_CHROMA
-        self._enlarge_planes(planes, enlarged)
+        self._enlarge_planes(planes, enlarged, (0, 1))
         store(enlarged[0], result)
 
     def _enlarge_rgb(self, rgb: NDArray[Any], result: NDArray[Any]) -> None:
         ycbcr, enlarged = self._empty((3, *rgb.shape[:2])), self._empty((3, *result.shape[:2]))
         color.rgb2ycbcr(rgb, out=np.moveaxis(ycbcr, 0, 2), threads=self.threads)
-        seen = self.model.network.in_channels
+        seen = self.models[0].network.in_channels
         ycbcr[:seen] /= 255
-        self._enlarge_planes(ycbcr[:seen], enlarged[:seen])
+        self._enlarge_planes(ycbcr[:seen], enlarged[:seen], _LUMA_RANGE)
         enlarged[:seen] *= 255
         if seen == 1:
             self._bicubic(ycbcr[1:], enlarged.shape[1:], out=enlarged[1:])
@@ -263,21 +347,34 @@ class _Enlargement:
             band = slice(top, top + rows)
             store(color.ycbcr2rgb(np.moveaxis(enlarged[:, band], 0, 2), threads=self.threads), result[band])
 
-    def _enlarge_planes(self, planes: Float32, enlarged: Float32) -> None:
-        """Enlarge planes in [0, 1] by the network."""
-        if self.model._takes_enlarged:
-            planes = self._bicubic(planes, enlarged.shape[1:])
-        self._run(planes, enlarged)
+    def _enlarge_planes(self, planes: Float32, enlarged: Float32, luma_range: tuple[float, float]) -> None:
+        """Enlarge planes in [0, 1] by the networks.
 
-    def _run(self, planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
-        self.model.network(planes, out=enlarged, threads=self.threads, precision=self.precision)
+        An overshoot at an edge is no picture: the next network would draw it out into a halo, so luma is clipped
+        between the steps.
+        """
+        last = len(self.models) - 1
+        for i, model in enumerate(self.models):
+            size = tuple(n * model.scale for n in planes.shape[1:])
+            seen = self._bicubic(planes, size) if model._takes_enlarged else planes
+            planes = enlarged if i == last and size == enlarged.shape[1:] else self._empty((len(planes), *size))
+            self._run(model, seen, planes)
+            if planes is not enlarged:
+                np.clip(planes[0], *luma_range, out=planes[0])
+        if planes is not enlarged:
+            self._bicubic(planes, enlarged.shape[1:], out=enlarged)
+
+    def _run(self, model: SuperResolution, planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
+        model.network(planes, out=enlarged, threads=self.threads, precision=self.precision)
 
     def _bicubic(self, image: NDArray[Any], size: tuple[int, ...], out: Float32 | None = None) -> Float32:
-        """Enlarge (H, W) or (C, H, W) as MATLAB's imresize, which the papers use; integers become float32 in [0, 1]."""
-        enlarged: Float32 = transform.resize(
-            image, size, axes=(-2, -1), mode="symmetric", out=out, threads=self.threads
-        )
-        return enlarged
+        """Resize (H, W) or (C, H, W) as MATLAB's imresize, which the papers use; integers become float32 in [0, 1]."""
+        resized: Float32 = transform.resize(image, size, mode="symmetric", out=out, **self._plane_options)
+        return resized
+
+    @property
+    def _plane_options(self) -> dict[str, Any]:
+        return {"axes": (-2, -1), "threads": self.threads}
 
     def _empty(self, shape: tuple[int, ...]) -> Float32:
         """float32 memory where the image is."""

@@ -37,6 +37,18 @@ def test_as_on_the_cpu(device, rng, channels, dtype):
     np.testing.assert_allclose(result.astype(float), model(image).astype(float), rtol=0, atol=step)
 
 
+@pytest.mark.parametrize("arguments", [{"scale": 4}, {"output_shape": (13, 25)}, {"output_shape": (5, 7)}], ids=str)
+@pytest.mark.parametrize("channels", [(), (2,), (4,)], ids=str)
+def test_composed_scales_and_sizes(device, rng, channels, arguments):
+    model = models.FSRCNN_s.from_pretrained(2)
+    image = drawn(rng, (7, 9, *channels), "uint8")
+    if channels:
+        image[:4, :5, -1] = 0  # transparent
+    result = device.numpy(models.upscale(device.array(image), **arguments, model=model))
+    expected = models.upscale(image, **arguments, model=model)
+    np.testing.assert_allclose(result.astype(int), expected, rtol=0, atol=1)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("channels", [(), (4,)], ids=str)
 def test_in_halves(device, rng, channels, dtype):
