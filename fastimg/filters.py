@@ -106,8 +106,9 @@ def gaussian(
     1e-5 (less than what cutting at ``truncate=4`` does), 5e-5 / sigma, 4e-4 / sigma**2, 1e-3 / sigma**3 for `order` 0
     to 3; computed in float32 and without derivatives, another 1e-8 * sigma. Constants stay what they are. Scratch
     memory per thread is proportional to the longest axis; results of another type than that computed in take memory
-    for the image in that type too, if more than one axis is filtered. A NaN or an infinity spreads over its lines to
-    their ends.
+    for the image in that type too, if more than one axis is filtered. On a GPU scratch for an axis, one at a time, is
+    48 bytes for each 32 samples of a line, 1.5 bytes a sample. A NaN or an infinity spreads over its lines to their
+    ends.
 
     Examples
     --------
