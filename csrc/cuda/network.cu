@@ -33,7 +33,8 @@
 //
 // Macros: IN, OUT the samples; BUFFERS, STAGES, CHAINED the tables below; ROWS, COLUMNS the step; WARPS of a block,
 // BLOCKS on a multiprocessor; CHANNELS_IN, CHANNELS_OUT; STRIDE the enlargement; SPLITS of K in the last stage; RECORDS
-// the pieces in a pixel's record, 0 for images of several channels; RAW_AT, PARTIAL_AT, STRIP_AT, WEIGHTS_BYTES the use
+// the pieces in a pixel's record, 0 for images of several channels; INTERLEAVED_IN, INTERLEAVED_OUT whether the channels
+// of a pixel lie together in device memory, in pieces of 16 bytes of the image, in any of the result; RAW_AT, PARTIAL_AT, STRIP_AT, WEIGHTS_BYTES the use
 // of shared memory, where weights lie first if WEIGHTS_SHARED.
 #include "support/half2.cuh"
 #include "support/mma.cuh"
@@ -150,11 +151,41 @@ __device__ void keep_rows_from(unsigned char* shared) {
     if constexpr (I < kLast) keep_rows_from<I + 1>(shared);
 }
 
+// New rows of an image whose pixels are as they lie in the window: all channels together, in halves.
+__device__ void load_interleaved(unsigned char* shared, const Parameters& parameters, int first_row, int first_column) {
+    constexpr Buffer b = kBuffers[0];
+    constexpr int kPieces = CHANNELS_IN / 8, kCount = ROWS * b.columns * kPieces;
+    constexpr int kAtOnce = 4;  // loads of a thread under way
+#pragma unroll 1
+    for (int begin = opaque(threadIdx.x); begin < kCount; begin += kAtOnce * kThreads) {
+        Pack<uint32_t, 4> words[kAtOnce] = {};
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k) {
+            const int i = begin + k * kThreads, piece = i % kPieces, pixel = i / kPieces;
+            const int row = first_row + pixel / b.columns, column = first_column + pixel % b.columns;
+            const int near_row = min(max(row, 0), parameters.height - 1);
+            const int near_column = min(max(column, 0), parameters.width - 1);
+            if (i < kCount && (b.replicate || (row == near_row && column == near_column))) {
+                const half* const from =
+                    parameters.image.at<const half>(strip_in(shared).n, 8 * piece, near_row, near_column);
+                words[k] = load_pack<4>(reinterpret_cast<const uint32_t*>(from));
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k) {
+            const int i = begin + k * kThreads, piece = i % kPieces, pixel = i / kPieces;
+            half* const to = window<0>(shared) + pixel_at<0>(reach(0) + pixel / b.columns, pixel % b.columns);
+            if (i < kCount) store_pack(reinterpret_cast<uint32_t*>(to + 8 * piece), words[k]);
+        }
+    }
+}
+
 // New rows of the image as halves, when the last stage makes rows from y.
 __device__ void load_image(unsigned char* shared, const Parameters& parameters, int y) {
     const int n = strip_in(shared).n, first_row = y + ahead_of(-1),
               first_column = strip_in(shared).left - kBuffers[0].left;
     constexpr Buffer b = kBuffers[0];
+    if constexpr (INTERLEAVED_IN) return load_interleaved(shared, parameters, first_row, first_column);
     constexpr int kColumns = RECORDS > 0 ? b.columns + 3 : b.columns;
     half* const raw = reinterpret_cast<half*>(shared + RAW_AT);
     for (int i = opaque(threadIdx.x); i < ROWS * kColumns; i += kThreads) {
@@ -616,7 +647,10 @@ __device__ void store_result(unsigned char* shared, const unsigned char* weights
     constexpr int kWidth = COLUMNS * STRIDE, kCellWidth = kCell * STRIDE;
     const float* const parts = reinterpret_cast<const float*>(shared + PARTIAL_AT);
     for (int i = opaque(threadIdx.x); i < ROWS * STRIDE * CHANNELS_OUT * kWidth; i += kThreads) {
-        const int column = i % kWidth, row = i / kWidth % (ROWS * STRIDE), c = i / (kWidth * ROWS * STRIDE);
+        // Neighbouring threads have what lies together.
+        const int c = INTERLEAVED_OUT ? i % CHANNELS_OUT : i / (kWidth * ROWS * STRIDE);
+        const int pixel = INTERLEAVED_OUT ? i / CHANNELS_OUT : i % (kWidth * ROWS * STRIDE);
+        const int column = pixel % kWidth, row = pixel / kWidth;
         const int to_row = y * STRIDE + row, to_column = x * STRIDE + column;
         if (to_row >= parameters.result_height || to_column >= parameters.result_width) continue;
         const int output = (row % STRIDE * CHANNELS_OUT + c) * kCellWidth + column % kCellWidth;

@@ -260,10 +260,20 @@ def _shared_memory(reach: int, radius: int, itemsize: int) -> int:
 
 
 def _band(height: int, radius: int, others: int) -> int:
-    """Rows of a band: whole turns, enough bands to occupy the device together with `others`, none too long."""
-    bands = max(-(-BLOCKS_WANTED // others), -(-height // HIGHEST_BAND))
+    """Rows of a band: whole turns; of those that occupy the device with `others` and are not too long, the quickest.
+
+    Multiprocessors are done together only if blocks divide by them, so time counts in turns of the one with most blocks.
+    """
     lag = -(-2 * radius // GROUP) * GROUP
-    turns = max(-(-(-(-height // bands) + lag) // ROWS), lag // ROWS + 1)
+    bands = max(-(-BLOCKS_WANTED // others), -(-height // HIGHEST_BAND))
+    least = lag // ROWS + 1
+    most = max(-(-(-(-height // bands) + lag) // ROWS), least)
+    processors: int = runtime.cupy().cuda.Device().attributes["MultiProcessorCount"]
+
+    def time(turns: int) -> int:
+        return -(-(-(-height // (turns * ROWS - lag)) * others) // processors) * turns
+
+    turns = min(range(most, max(least, most // 2) - 1, -1), key=time)
     return turns * ROWS - lag
 
 

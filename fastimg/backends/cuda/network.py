@@ -35,6 +35,7 @@ _MOST_PREPARED = 64  # launches that a part of a network keeps, one for each siz
 
 _WIDE = 16  # stages of more channels gather them by ldmatrix
 _ALIGNMENT = 128
+_ALIGNED = 16  # bytes, of an image that is read in pieces of as many
 _RESERVED = 1024  # bytes of shared memory that the system takes for each block
 _MOST_WARPS = 16  # on a multiprocessor: 128 registers for a thread
 _BYTES_PER_CYCLE = 14  # of device memory for a multiprocessor of the H100
@@ -179,8 +180,11 @@ class _Section:
             if is_last and result is not None:
                 between = result
             else:
-                shape = (image.shape[0], *launch.part.output_shape(image.shape[2:]))
-                between = runtime.empty(shape, np.float32 if is_last else np.float16)
+                channels, *size = launch.part.output_shape(image.shape[2:])
+                if is_last:
+                    between = runtime.empty((image.shape[0], channels, *size), np.float32)
+                else:
+                    between = runtime.empty((image.shape[0], *size, channels), np.float16).transpose(0, 3, 1, 2)
             launch.run(image, between)
             image = between
         return image
@@ -218,7 +222,8 @@ class _Launch:
         for i, (plan, weights) in enumerate(zip(self.part.plans, self.weights, strict=True)):
             some = result[:, begin : begin + plan.channels]
             begin += plan.channels
-            key = i, image.dtype, image.shape, image.strides, some.dtype, some.shape, some.strides
+            aligned = runtime.address(image) % _ALIGNED == 0
+            key = i, image.dtype, image.shape, image.strides, aligned, some.dtype, some.shape, some.strides
             if key not in self.prepared:
                 if len(self.prepared) == _MOST_PREPARED:
                     self.prepared.clear()
@@ -247,7 +252,16 @@ def _prepared(plan: Plan, weights: Any, image: Any, result: Any) -> runtime.Laun
         "image_scale": 1 / _top(image.dtype),
         "result_scale": _top(result.dtype),
     }
-    definitions = plan.definitions(runtime.c_type(image.dtype), runtime.c_type(result.dtype))
+    in_pieces = (
+        image.dtype == np.float16
+        and runtime.address(image) % _ALIGNED == 0
+        and image.shape[1] % 8 == 0
+        and image.strides[1] == image.itemsize
+        and all(stride % _ALIGNED == 0 for axis, stride in enumerate(image.strides) if axis != 1)
+    )
+    together = result.shape[1] >= _WIDE and result.strides[1] == result.itemsize
+    types = runtime.c_type(image.dtype), runtime.c_type(result.dtype)
+    definitions = plan.definitions(*types, interleaved=(in_pieces, together))
     kernel = runtime.kernel("network", "network", _PARAMETERS, **definitions)
     return kernel.prepared((batch * across * down,), (32 * tile.warps,), values, layout.shared_memory)
 
@@ -665,8 +679,12 @@ class Plan:
         """Of the result."""
         return int(self.macros["CHANNELS_OUT"])
 
-    def definitions(self, image: str, result: str) -> dict[str, int | str]:
-        return {"IN": image, "OUT": result, **self.macros}
+    def definitions(
+        self, image: str, result: str, interleaved: tuple[bool, bool] = (False, False)
+    ) -> dict[str, int | str]:
+        """Macros for samples of these types; `interleaved` tells of image and result whether channels lie together."""
+        layout = {"INTERLEAVED_IN": int(interleaved[0]), "INTERLEAVED_OUT": int(interleaved[1])}
+        return {"IN": image, "OUT": result, **layout, **self.macros}
 
 
 def make_plan(layers: Sequence[Any], shared_limit: int, tiles: Sequence[Tile] | None = None) -> Plan:

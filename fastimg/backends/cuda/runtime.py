@@ -163,7 +163,9 @@ class Launch:
         words = self._words.copy()
         for name, address in addresses.items():
             words[_word(self._dtype, name)] = address
-        struct = np.ndarray((), self._dtype, words)  # a view, which NumPy would take longer to check than CuPy to launch
+        struct = np.ndarray(
+            (), self._dtype, words
+        )  # a view, which NumPy would take longer to check than CuPy to launch
         self._function(self._grid, self._block, (struct,), shared_mem=self._shared_memory)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,14 +46,24 @@ def _srcnn(middle: int) -> list[Conv2d]:
     ]
 
 
+def _dncnn(inputs: int, outputs: int, depth: int) -> list[Conv2d]:
+    """As many layers of a DnCNN-s as run together."""
+    widths = [inputs, *[48] * (depth - 1), outputs]
+    return [_convolution(after, before, 3, "prelu") for before, after in pairwise(widths)]
+
+
 def _specialisation(
-    layers: Sequence[Conv2d | ConvTranspose2d], shared: int, image: str = "float", result: str = "float"
+    layers: Sequence[Conv2d | ConvTranspose2d],
+    shared: int,
+    image: str = "float",
+    result: str = "float",
+    interleaved: tuple[bool, bool] = (False, False),
 ) -> Specialisation:
     plan = _network.make_plan(layers, shared)
     return Specialisation(
         "network",
         "network",
-        plan.definitions(image, result),
+        plan.definitions(image, result, interleaved),
         threads=32 * plan.layout.tile.warps,
         shared_memory=plan.layout.shared_memory,
         instructions=("HMMA.16816.F32", "LDSM.16", "MOVM.16") if len(layers) > 3 else ("HMMA.16816.F32", "LDSM.16"),
@@ -65,4 +76,6 @@ SPECIALISATIONS = [
     *(_specialisation(_fsrcnn(2), _LARGEST, t, t) for t in ("half", "uint8_t")),
     *(_specialisation(_fsrcnn(2, 32, 5, 1), shared) for shared in _SHARED),
     *(_specialisation(_srcnn(middle), _LARGEST) for middle in (1, 3, 5)),
+    _specialisation(_dncnn(1, 48, 6), _LARGEST, result="half", interleaved=(False, True)),
+    _specialisation(_dncnn(48, 1, 3), _LARGEST, "half", interleaved=(True, False)),
 ]
