@@ -22,6 +22,7 @@ from .settings import Settings
 _CHARBONNIER = 1e-3
 _NOISE = 55  # the strongest that denoisers learn, on the scale 0 to 255
 _NOISE_OF_DIGITS = 127.5
+_STEEPEST = 1.0  # norm of a gradient that is followed as it is; one step along a longer one can kill channels for good
 _WARM_UP = 500  # iterations over which the learning rate rises, at most a twentieth of all
 
 
@@ -97,6 +98,7 @@ class Trainer:
         loss = torch.where(self._squared, squared, (squared + _CHARBONNIER**2).sqrt()).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _STEEPEST)
         self.optimiser.step()
         with torch.no_grad():
             self._summed += loss
