@@ -25,6 +25,7 @@ void bind_resize(py::module_& m);
 void bind_network(py::module_& m);
 void bind_opencv_lab(py::module_& m);
 void bind_random_noise(py::module_& m);
+void bind_warp(py::module_& m);
 
 namespace {
 
@@ -81,6 +82,7 @@ PYBIND11_MODULE(_fastimg_cpu, m, py::mod_gil_not_used()) {
     bind_network(m);
     bind_opencv_lab(m);
     bind_random_noise(m);
+    bind_warp(m);
 }
 
 }  // namespace fastimg

@@ -20,8 +20,10 @@ from .._fastimg_cpu import mean_squared_error as mean_squared_error
 from .._fastimg_cpu import opencv_bgr_to_lab as opencv_bgr_to_lab
 from .._fastimg_cpu import opencv_lab_to_bgr as opencv_lab_to_bgr
 from .._fastimg_cpu import random_noise as random_noise
+from .._fastimg_cpu import remap as remap
 from .._fastimg_cpu import resize as resize
 from .._fastimg_cpu import structural_similarity as structural_similarity
+from .._fastimg_cpu import warp as warp
 from .._planes import hand_over, unit
 
 

@@ -1,0 +1,479 @@
+// Warp: lanes are neighbouring pixels of the result, whose taps are gathered from the image.
+//
+// A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
+// stays in the cache. Of a line of a tile the places are computed first, for matrices and tables alike: whole coordinates
+// and the fractions between them. Then vectors of pixels are sampled: where all taps of all lanes are inside, by
+// gathers of 32 bits, each of which brings as many channels, or neighbouring taps, as fit in (two for the two taps of a
+// pixel of three bytes); elsewhere tap by tap, and where all are outside not at all. Channels come out as lines of their
+// own and are interleaved on their way to memory.
+//
+// What limits: a linear sample of uint8 RGB takes 4 gathers of 16 lanes for 16 pixels, 64 loads, and about 100 vector
+// instructions; float32 RGB takes 12 gathers. The image and the result move through memory once, if the map keeps
+// neighbours together.
+//
+// Coordinates are sums of rounded products, never fused: they are the same for every instruction set, so that the
+// nearest pixel is.
+
+#include "support/arithmetic.inl"
+#include "support/interleave.inl"
+
+namespace fastimg::FASTIMG_TARGET {
+
+namespace warping {
+
+constexpr ptrdiff_t kTileColumns = 128;  // a multiple of every vector
+constexpr ptrdiff_t kTaskRows = 32;
+
+constexpr double kFar = 0x1p30;  // how far coordinates count
+constexpr int32_t kNowhere = std::numeric_limits<int32_t>::min();
+
+// Where the pixels of a line lie: a column and a row, and how far to the next of them.
+template <class A>
+struct Places {
+    alignas(64) int32_t column[kTileColumns], row[kTileColumns];
+    alignas(64) A right[kTileColumns], down[kTileColumns];
+};
+
+// Splits n coordinates, `at(i)` gives those from i on.
+template <class A, class At>
+[[gnu::always_inline]] inline void split(ptrdiff_t n, At&& at, int32_t* whole, A* rest) {
+    typedef int32_t Whole __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
+    typedef A Rest __attribute__((vector_size(kDoubleLanes * sizeof(A))));
+    for (ptrdiff_t i = 0; i < n; i += kDoubleLanes) {
+        const Doubles coordinate = at(i);
+        Doubles near = coordinate > -kFar ? coordinate : Doubles{} - kFar;  // NaN goes
+        near = near < kFar ? near : Doubles{} + kFar;
+        Doubles below = __builtin_convertvector(__builtin_convertvector(near, Whole), Doubles);
+        below = near < below ? below - 1.0 : below;
+        const Rest fraction = __builtin_convertvector(near - below, Rest);
+        below = coordinate - coordinate == 0 ? below : Doubles{} + double(kNowhere);
+        const Whole index = __builtin_convertvector(below, Whole);
+        std::memcpy(whole + i, &index, sizeof index);
+        std::memcpy(rest + i, &fraction, sizeof fraction);
+    }
+}
+
+// The products of a matrix with the columns of a tile. They pass through memory, so no compiler fuses them into the sums.
+struct Products {
+    double column[kTileColumns], row[kTileColumns], divisor[kTileColumns];
+
+    Products(const double* m, ptrdiff_t x) {
+        for (ptrdiff_t i = 0; i < kTileColumns; ++i) {
+            column[i] = m[0] * double(x + i);
+            row[i] = m[3] * double(x + i);
+            divisor[i] = m[6] * double(x + i);
+        }
+        __asm__ volatile("" : : "r"(this) : "memory");
+    }
+};
+
+inline bool is_affine(const double* m) { return m[6] == 0 && m[7] == 0 && m[8] == 1; }
+
+// The places of n pixels of row y; `shift` is a half where they are to be rounded.
+template <class A>
+void places_of(const double* m, const Products& products, ptrdiff_t y, ptrdiff_t n, double shift, Places<A>& places) {
+    volatile double product[3];
+    for (int k = 0; k < 3; ++k) product[k] = m[3 * k + 1] * double(y);
+    const double down[3] = {product[0], product[1], product[2]};
+    const auto column = [&](ptrdiff_t i) { return load(products.column + i) + down[0] + m[2]; };
+    const auto row = [&](ptrdiff_t i) { return load(products.row + i) + down[1] + m[5]; };
+    const auto divisor = [&](ptrdiff_t i) { return load(products.divisor + i) + down[2] + m[8]; };
+    if (is_affine(m)) {
+        split(n, [&](ptrdiff_t i) { return column(i) + shift; }, places.column, places.right);
+        split(n, [&](ptrdiff_t i) { return row(i) + shift; }, places.row, places.down);
+    } else {
+        split(n, [&](ptrdiff_t i) { return column(i) / divisor(i) + shift; }, places.column, places.right);
+        split(n, [&](ptrdiff_t i) { return row(i) / divisor(i) + shift; }, places.row, places.down);
+    }
+}
+
+// The same from a line of a table.
+template <class A, class S>
+void places_of(const S* rows, const S* columns, ptrdiff_t stride, ptrdiff_t n, double shift, Places<A>& places) {
+    const auto line = [&](const S* from) {
+        return [=](ptrdiff_t i) {
+            if (stride == 1 && i + kDoubleLanes <= n) return load_doubles(from + i) + shift;
+            Doubles v{};
+            for (ptrdiff_t lane = 0; lane < std::min<ptrdiff_t>(n - i, kDoubleLanes); ++lane)
+                v[lane] = double(from[(i + lane) * stride]);
+            return v + shift;
+        };
+    };
+    split(n, line(columns), places.column, places.right);
+    split(n, line(rows), places.row, places.down);
+}
+
+// ---- an image and its taps -----------------------------------------------------------------------------------------
+
+template <class T>
+struct Image {
+    T* data;
+    ptrdiff_t rows, columns, channels;
+    ptrdiff_t row_stride, column_stride, channel_stride;
+
+    bool adjacent() const {
+        return (channels == 1 || channel_stride == 1) && (columns == 1 || column_stride == channels);
+    }
+};
+
+// Image `index` of a batch.
+template <class T>
+Image<T> image_of(const Array& a, ptrdiff_t index) {
+    T* data = static_cast<T*>(a.data);
+    for (int axis = a.ndim - 4; axis >= 0; --axis) {
+        data += index % a.shape[axis] * a.stride[axis];
+        index /= a.shape[axis];
+    }
+    const int n = a.ndim - 3;
+    return {data, a.shape[n], a.shape[n + 1], a.shape[n + 2], a.stride[n], a.stride[n + 1], a.stride[n + 2]};
+}
+
+// The 32 bits of each lane at so many bytes from `from`.
+inline Ints gather(const char* from, Ints bytes) {
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+    return (Ints)_mm512_i32gather_epi32((__m512i)bytes, from, 1);
+#elif FASTIMG_LEVEL == 3
+    return (Ints)_mm256_i32gather_epi32((const int*)from, (__m256i)bytes, 1);
+#else
+    Ints words{};
+    for (int lane = 0; lane < kLanes; ++lane) {
+        int32_t word;
+        std::memcpy(&word, from + bytes[lane], 4);
+        words[lane] = word;
+    }
+    return words;
+#endif
+}
+
+// The element that begins at bit `shift` of each word.
+template <class T>
+[[gnu::always_inline]] inline Floats element(Ints words, int shift) {
+    if constexpr (std::is_same_v<T, float>) {
+        return (Floats)words;
+    } else {
+        const Ints bits = (words >> shift) & (sizeof(T) == 1 ? 0xff : 0xffff);
+        if constexpr (is_integer<T>) {
+            return __builtin_convertvector(bits, Floats);
+        } else {
+#if FASTIMG_LEVEL >= 4
+            return (Floats)_mm512_cvtph_ps(_mm512_cvtusepi32_epi16((__m512i)bits));
+#elif FASTIMG_LEVEL == 3
+            return (Floats)_mm256_cvtph_ps(
+                _mm_packus_epi32(_mm256_castsi256_si128((__m256i)bits), _mm256_extracti128_si256((__m256i)bits, 1)));
+#else
+            Floats v{};
+            for (int lane = 0; lane < kLanes; ++lane) v[lane] = to_float(half{uint16_t(bits[lane])});
+            return v;
+#endif
+        }
+    }
+}
+
+// N by N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
+template <class T, int N, int Channels>
+struct Gathered {
+    // Of a row of taps: gathers of 32 bits that do not reach beyond its last byte, if it has as many. Floats, and
+    // channels whose number is not known, are gathered one by one, which may.
+    static constexpr bool kPacked = Channels > 0 && sizeof(T) < 4;
+    static constexpr int kBytes = N * Channels * int(sizeof(T));
+    static constexpr int kWords = kPacked ? (kBytes + 3) / 4 : 1;
+    static constexpr int begin(int word) { return std::min(4 * word, std::max(kBytes - 4, 0)); }
+
+    // Pixels beyond the taps that may be read.
+    static ptrdiff_t excess(ptrdiff_t channels) {
+        const int bytes = kPacked ? std::max(4 - kBytes, 0) : 4 - int(sizeof(T));
+        return divide_up(bytes, channels * ptrdiff_t(sizeof(T)));
+    }
+
+    const char* from;
+    Ints bytes;
+    int32_t row_bytes, pixel_bytes;
+    Ints words[N][kWords];
+
+    [[gnu::always_inline]] Gathered(const Image<const T>& image, Ints column, Ints row)
+        : from((const char*)image.data),
+          row_bytes(int32_t(image.row_stride * ptrdiff_t(sizeof(T)))),
+          pixel_bytes(int32_t(image.channels * ptrdiff_t(sizeof(T)))) {
+        bytes = row * row_bytes + column * pixel_bytes;
+        if constexpr (kPacked)
+            for (int j = 0; j < N; ++j)
+                for (int word = 0; word < kWords; ++word)
+                    words[j][word] = gather(from + j * ptrdiff_t(row_bytes) + begin(word), bytes);
+    }
+
+    [[gnu::always_inline]] Floats operator()(int j, int k, ptrdiff_t channel) const {
+        if constexpr (kPacked) {
+            const int byte = (k * Channels + int(channel)) * int(sizeof(T)), word = byte / 4;
+            return element<T>(words[j][word], 8 * (byte - begin(word)));
+        } else {
+            const ptrdiff_t byte =
+                j * ptrdiff_t(row_bytes) + k * ptrdiff_t(pixel_bytes) + channel * ptrdiff_t(sizeof(T));
+            return element<T>(gather(from + byte, bytes), 0);
+        }
+    }
+};
+
+// N by N taps of pixels that lie anywhere, fetched one by one.
+template <class A, class T, int N>
+struct Fetched {
+    static constexpr ptrdiff_t kOutside = std::numeric_limits<ptrdiff_t>::min();
+    const Image<const T>& image;
+    A constant;
+    ptrdiff_t column[N][kWidth<A>], row[N][kWidth<A>];
+    bool outside[kWidth<A>];  // all taps, so that the sum is the constant however the weights are rounded
+
+    Fetched(const Image<const T>& image, const Places<A>& places, ptrdiff_t i, ptrdiff_t first, BorderMode border,
+            A constant)
+        : image(image), constant(constant) {
+        const auto offset = [&](int32_t place, ptrdiff_t tap, ptrdiff_t length, ptrdiff_t stride) {
+            const ptrdiff_t index = place == kNowhere ? -1 : border_index(place + first + tap, length, border);
+            return index < 0 ? kOutside : index * stride;
+        };
+        for (int lane = 0; lane < kWidth<A>; ++lane) {
+            bool column_inside = false, row_inside = false;
+            for (int k = 0; k < N; ++k) {
+                column[k][lane] = offset(places.column[i + lane], k, image.columns, image.column_stride);
+                row[k][lane] = offset(places.row[i + lane], k, image.rows, image.row_stride);
+                column_inside |= column[k][lane] != kOutside;
+                row_inside |= row[k][lane] != kOutside;
+            }
+            outside[lane] = !column_inside || !row_inside;
+        }
+    }
+
+    Vector<A> operator()(int j, int k, ptrdiff_t channel) const {
+        A values[kWidth<A>];
+        const T* const data = image.data + channel * image.channel_stride;
+        for (int lane = 0; lane < kWidth<A>; ++lane) {
+            const ptrdiff_t x = column[k][lane], y = row[j][lane];
+            values[lane] = x == kOutside || y == kOutside ? constant : load_scalar<A>(data + (x + y));
+        }
+        return load(values);
+    }
+};
+
+// ---- interpolation -------------------------------------------------------------------------------------------------
+
+// Of N taps at the fraction `t` between the inner two.
+template <int N, class V>
+struct Weights;
+
+template <class V>
+struct Weights<1, V> {
+    explicit Weights(V) {}
+    template <class At>
+    [[gnu::always_inline]] V sum(At&& at) const {
+        return at(0);
+    }
+};
+
+template <class V>
+struct Weights<2, V> {
+    V t;
+    explicit Weights(V t) : t(t) {}
+    template <class At>
+    [[gnu::always_inline]] V sum(At&& at) const {
+        const V a = at(0), b = at(1);
+        return t == 0 ? a : a + t * (b - a);  // a NaN does not count where its weight is 0
+    }
+};
+
+template <class V>
+struct Weights<4, V> {
+    V weight[4];
+    explicit Weights(V t)
+        : weight{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
+                 (0.5f * t - 0.5f) * t * t} {}
+    template <class At>
+    [[gnu::always_inline]] V sum(At&& at) const {
+        V total = {};  // from 0 on, so that whatever fetches the taps, products are fused into sums alike
+        for (int k = 0; k < 4; ++k) total += weight[k] * at(k);
+        return total;
+    }
+};
+
+template <class A>
+struct Finish {
+    A constant, low, high, factor;
+    BorderMode border;
+
+    template <int N>
+    [[gnu::always_inline]] Vector<A> apply(Vector<A> v) const {
+        if constexpr (N == 4) {  // not `min` and `max`, so that NaN stays
+            v = v < low ? Vector<A>{} + low : v;
+            v = v > high ? Vector<A>{} + high : v;
+        }
+        return v * factor;
+    }
+};
+
+template <int N, class A, class Taps>
+[[gnu::always_inline]] inline Vector<A> interpolated(const Weights<N, Vector<A>>& right,
+                                                     const Weights<N, Vector<A>>& down, const Taps& taps,
+                                                     ptrdiff_t channel) {
+    return down.sum([&](int j) __attribute__((always_inline)) {
+        return right.sum([&](int k) __attribute__((always_inline)) { return taps(j, k, channel); });
+    });
+}
+
+// Of n pixels at `places`, whole vectors of them: lines[c * kTileColumns + i].
+template <class A, class T, int N, int Channels>
+void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, const Finish<A>& finish, A* lines) {
+    constexpr int first = N == 4 ? -1 : 0;
+    const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
+    [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that may be gathered
+    if constexpr (std::is_same_v<A, float>) {
+        const double extent = double(std::abs(image.row_stride)) * double(image.rows) * double(sizeof(T));
+        if (image.adjacent() && extent < 0x1p31) {
+            const ptrdiff_t right = image.columns - N - first - Gathered<T, N, Channels>::excess(channels);
+            last_column = int32_t(std::max<ptrdiff_t>(right, -1));
+            last_row = int32_t(image.rows - N - first);
+        }
+    }
+    for (ptrdiff_t i = 0; i < n; i += kWidth<A>) {
+        const Weights<N, Vector<A>> right(load(places.right + i)), down(load(places.down + i));
+        if constexpr (std::is_same_v<A, float>) {
+            Ints column, row;
+            std::memcpy(&column, places.column + i, sizeof column);
+            std::memcpy(&row, places.row + i, sizeof row);
+            if (!any((column < -first) | (column > last_column) | (row < -first) | (row > last_row))) {
+                const Gathered<T, N, Channels> taps(image, column + first, row + first);
+                for (ptrdiff_t c = 0; c < channels; ++c)
+                    store(lines + c * kTileColumns + i,
+                          finish.template apply<N>(interpolated<N, A>(right, down, taps, c)));
+                continue;
+            }
+            constexpr int reach = N - 1 + first;
+            if (finish.border == BorderMode::constant &&
+                !any((column >= -reach) & (column < int32_t(image.columns) - first) & (row >= -reach) &
+                     (row < int32_t(image.rows) - first))) {
+                for (ptrdiff_t c = 0; c < channels; ++c)
+                    store(lines + c * kTileColumns + i, broadcast(finish.constant * finish.factor));
+                continue;
+            }
+        }
+        const Fetched<A, T, N> taps(image, places, i, first, finish.border, finish.constant);
+        for (ptrdiff_t c = 0; c < channels; ++c) {
+            A* const line = lines + c * kTileColumns + i;
+            store(line, finish.template apply<N>(interpolated<N, A>(right, down, taps, c)));
+            for (int lane = 0; lane < kWidth<A>; ++lane)
+                if (taps.outside[lane]) line[lane] = finish.constant * finish.factor;
+        }
+    }
+}
+
+template <class A, class T>
+using Sampler = void (*)(const Image<const T>&, const Places<A>&, ptrdiff_t, const Finish<A>&, A*);
+
+template <class A, class T, int N>
+Sampler<A, T> sampler_for(const Image<const T>& image) {
+    if constexpr (std::is_same_v<A, float>) {
+        if (image.channels == 1) return sample<A, T, N, 1>;
+        if (image.channels == 3) return sample<A, T, N, 3>;
+        if (image.channels == 4) return sample<A, T, N, 4>;
+    }
+    return sample<A, T, N, 0>;
+}
+
+template <class A, class T>
+Sampler<A, T> sampler_for(const Image<const T>& image, Interpolation kernel) {
+    switch (kernel) {
+        case Interpolation::nearest: return sampler_for<A, T, 1>(image);
+        case Interpolation::bilinear: return sampler_for<A, T, 2>(image);
+        default: return sampler_for<A, T, 4>(image);
+    }
+}
+
+// ---- the whole -----------------------------------------------------------------------------------------------------
+
+// n pixels from the lines of their channels; `room` is for them interleaved.
+template <class A, class Out>
+void deliver(const A* lines, ptrdiff_t n, const Image<Out>& result, ptrdiff_t y, ptrdiff_t x, A* room) {
+    Out* const to = result.data + y * result.row_stride + x * result.column_stride;
+    const ptrdiff_t channels = result.channels;
+    if constexpr (std::is_same_v<A, float>) {
+        if (channels > 1 && result.adjacent()) {
+            interleave_lines(room, lines, kTileColumns, channels, divide_up(n, kLanes));
+            return store_row(to, room, n * channels, 1);
+        }
+    }
+    for (ptrdiff_t c = 0; c < channels; ++c)
+        store_elements(to + c * result.channel_stride, lines + c * kTileColumns, n, result.column_stride);
+}
+
+template <class A, class In, class Out>
+void warp(const Array& image, const Array& result, const Map& map, const Sampling& sampling, int threads) {
+    const A top = is_integer<In> && !is_integer<Out> ? A(sizeof(In) == 1 ? 255 : 65535) : A(1);
+    const Finish<A> finish{A(sampling.constant), A(sampling.low), A(sampling.high), A(1) / top, sampling.border};
+    const double shift = sampling.kernel == Interpolation::nearest ? 0.5 : 0.0;
+    const Sampler<A, In> sample = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
+
+    ptrdiff_t images = 1;
+    for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
+    const ptrdiff_t rows = result.shape[result.ndim - 3], columns = result.shape[result.ndim - 2];
+    const ptrdiff_t channels = result.shape[result.ndim - 1], strips = divide_up(rows, kTaskRows);
+    const ptrdiff_t images_per_matrix = images / map.count;
+
+    parallel_for(
+        images * strips, threads, [&] { return Scratch<A>(size_t(2 * channels * kTileColumns)); },
+        [&](ptrdiff_t task, Scratch<A>& scratch) {
+            A *const lines = scratch.data(), *const room = lines + channels * kTileColumns;
+            const ptrdiff_t index = task / strips, y0 = task % strips * kTaskRows;
+            const Image<const In> from = image_of<const In>(image, index);
+            const Image<Out> to = image_of<Out>(result, index);
+            Places<A> places;
+            const auto go_through = [&](auto&& locate) {  // `locate(tile's column, pixels)` gives a function of the row
+                for (ptrdiff_t x = 0; x < columns; x += kTileColumns) {
+                    const ptrdiff_t n = std::min(kTileColumns, columns - x), whole = round_up(n, kWidth<A>);
+                    const auto locate_line = locate(x, n);
+                    for (ptrdiff_t y = y0; y < std::min(y0 + kTaskRows, rows); ++y) {
+                        locate_line(y);
+                        for (ptrdiff_t i = n; i < whole; ++i) {
+                            places.column[i] = places.column[n - 1];
+                            places.row[i] = places.row[n - 1];
+                            places.right[i] = places.right[n - 1];
+                            places.down[i] = places.down[n - 1];
+                        }
+                        sample(from, places, whole, finish, lines);
+                        deliver(lines, n, to, y, x, room);
+                    }
+                }
+            };
+            const auto by_table = [&](auto type) {
+                using S = typename decltype(type)::type;
+                const View<const S, 3> table = view<const S, 3>(map.table);
+                go_through([&](ptrdiff_t x, ptrdiff_t n) {
+                    return [&, x, n](ptrdiff_t y) {
+                        places_of(table.at(0, y, x), table.at(1, y, x), table.stride[2], n, shift, places);
+                    };
+                });
+            };
+            if (map.matrices) {
+                const double* const m = map.matrices + index / images_per_matrix * 9;
+                go_through([&](ptrdiff_t x, ptrdiff_t n) {
+                    return
+                        [&, n, products = Products(m, x)](ptrdiff_t y) { places_of(m, products, y, n, shift, places); };
+                });
+            } else if (map.table.dtype == DType::f32) {
+                by_table(Type<float>{});
+            } else {
+                by_table(Type<double>{});
+            }
+        });
+}
+
+}  // namespace warping
+
+inline void warp(const Array& image, const Array& result, const Map& map, const Sampling& sampling, int threads) {
+    visit(image.dtype, [&](auto type) {
+        using T = typename decltype(type)::type;
+        using warping::warp;
+        using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
+        if constexpr (is_integer<T>) {
+            if (result.dtype == DType::f32) return warp<A, T, float>(image, result, map, sampling, threads);
+        }
+        warp<A, T, T>(image, result, map, sampling, threads);
+    });
+}
+
+}  // namespace fastimg::FASTIMG_TARGET
