@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
+import sys
 
 import numpy as np
 import pytest
@@ -111,6 +114,51 @@ def test_threads_do_not_change_the_result(target, rng, dtype, shape):
         first, *others = (transform.warp(image, TURN, order=order, threads=n) for n in (1, 2, 3, 8))
         for other in others:
             np.testing.assert_array_equal(first, other)
+
+
+@pytest.fixture
+def fenced():
+    """A function that copies an image to between two pages that nobody may read."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs mprotect")
+    page, libc, maps = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
+
+    def protect(address: int, flags: int) -> None:
+        assert libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(page), flags) == 0
+
+    def fence(image: np.ndarray, at_end: bool) -> np.ndarray:
+        size = -(-image.nbytes // page) * page
+        memory = mmap.mmap(-1, size + 2 * page)
+        begin = page + (size - image.nbytes if at_end else 0)
+        copy = np.frombuffer(memory, image.dtype, image.size, begin).reshape(image.shape)
+        copy[...] = image
+        address = copy.ctypes.data - begin
+        for fence in (address, address + size + page):
+            protect(fence, mmap.PROT_NONE if hasattr(mmap, "PROT_NONE") else 0)
+            maps.append((memory, fence))
+        return copy
+
+    yield fence
+    for _, address in maps:
+        protect(address, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reads_nothing_beside_the_image(target, rng, fenced, channels, dtype):
+    """Gathers of 64 bits reach beyond a pixel, but not beyond the image."""
+    for shape in ((9, 21, channels), (1, 40, channels), (30, 1, channels)):
+        image = random_image(rng, shape, dtype)
+        for at_end in (False, True):
+            copy = fenced(image, at_end)
+            for order in (0, 1, 3):
+                for matrix in (np.eye(3), TURN, transform.AffineTransform(translation=(-0.4, -0.6)).params):
+                    options = {"order": order, "preserve_range": True}
+                    for flip in (np.s_[:], np.s_[::-1], np.s_[:, ::-1]):
+                        np.testing.assert_array_equal(
+                            transform.warp(copy[flip], matrix, **options),
+                            transform.warp(image[flip], matrix, **options),
+                        )
 
 
 def test_batch(target, rng):

@@ -3,12 +3,12 @@
 // A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
 // stays in the cache. Of a line of a tile the places are computed first, for matrices and tables alike: whole coordinates
 // and the fractions between them. Then vectors of pixels are sampled: where all taps of all lanes are inside, by
-// gathers of 32 bits, each of which brings as many channels, or neighbouring taps, as fit in (two for the two taps of a
-// pixel of three bytes); elsewhere tap by tap, and where all are outside not at all. Channels come out as lines of their
+// gathers of 64 bits, each of which brings as many channels, and neighbouring taps, as fit in (one the two taps of three
+// bytes in a row); elsewhere tap by tap, and where all are outside not at all. Channels come out as lines of their
 // own and are interleaved on their way to memory.
 //
-// What limits: a linear sample of uint8 RGB takes 4 gathers of 16 lanes for 16 pixels, 64 loads, and about 100 vector
-// instructions; float32 RGB takes 12 gathers. The image and the result move through memory once, if the map keeps
+// What limits: for 16 pixels of uint8 RGB a linear sample takes 4 gathers of 8 lanes, 32 loads, and about 100 vector
+// instructions; of float32 RGB 12 such gathers. The image and the result move through memory once, if the map keeps
 // neighbours together.
 //
 // Coordinates are sums of rounded products, never fused: they are the same for every instruction set, so that the
@@ -34,19 +34,33 @@ struct Places {
     alignas(64) A right[kTileColumns], down[kTileColumns];
 };
 
-// Splits n coordinates, `at(i)` gives those from i on.
-template <class A, class At>
+inline Doubles whole_below(Doubles x) {  // for |x| <= 2^31
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+    return (Doubles)_mm512_roundscale_pd((__m512d)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif FASTIMG_LEVEL == 3
+    return (Doubles)_mm256_floor_pd((__m256d)x);
+#else
+    typedef int32_t Whole __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
+    const Doubles whole = __builtin_convertvector(__builtin_convertvector(x, Whole), Doubles);
+    return x < whole ? whole - 1.0 : whole;
+#endif
+}
+
+// Splits n coordinates; `at(i)` gives those from i on. They may be anything, or are known to be near.
+template <bool Anything, class A, class At>
 [[gnu::always_inline]] inline void split(ptrdiff_t n, At&& at, int32_t* whole, A* rest) {
     typedef int32_t Whole __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
     typedef A Rest __attribute__((vector_size(kDoubleLanes * sizeof(A))));
     for (ptrdiff_t i = 0; i < n; i += kDoubleLanes) {
         const Doubles coordinate = at(i);
-        Doubles near = coordinate > -kFar ? coordinate : Doubles{} - kFar;  // NaN goes
-        near = near < kFar ? near : Doubles{} + kFar;
-        Doubles below = __builtin_convertvector(__builtin_convertvector(near, Whole), Doubles);
-        below = near < below ? below - 1.0 : below;
+        Doubles near = coordinate;
+        if constexpr (Anything) {
+            near = near > -kFar ? near : Doubles{} - kFar;  // NaN goes
+            near = near < kFar ? near : Doubles{} + kFar;
+        }
+        Doubles below = whole_below(near);
         const Rest fraction = __builtin_convertvector(near - below, Rest);
-        below = coordinate - coordinate == 0 ? below : Doubles{} + double(kNowhere);
+        if constexpr (Anything) below = coordinate - coordinate == 0 ? below : Doubles{} + double(kNowhere);
         const Whole index = __builtin_convertvector(below, Whole);
         std::memcpy(whole + i, &index, sizeof index);
         std::memcpy(rest + i, &fraction, sizeof fraction);
@@ -78,12 +92,22 @@ void places_of(const double* m, const Products& products, ptrdiff_t y, ptrdiff_t
     const auto column = [&](ptrdiff_t i) { return load(products.column + i) + down[0] + m[2]; };
     const auto row = [&](ptrdiff_t i) { return load(products.row + i) + down[1] + m[5]; };
     const auto divisor = [&](ptrdiff_t i) { return load(products.divisor + i) + down[2] + m[8]; };
-    if (is_affine(m)) {
-        split(n, [&](ptrdiff_t i) { return column(i) + shift; }, places.column, places.right);
-        split(n, [&](ptrdiff_t i) { return row(i) + shift; }, places.row, places.down);
+    if (is_affine(m)) {  // along a line coordinates lie between those of its ends
+        const auto is_near = [&](const auto& at) {
+            const double begin = at(0)[0], end = at(kTileColumns - kDoubleLanes)[kDoubleLanes - 1];
+            return std::abs(begin) < kFar && std::abs(end) < kFar;
+        };
+        const auto split_line = [&](auto&& at, int32_t* whole, A* rest) {
+            if (is_near(at))
+                split<false>(n, at, whole, rest);
+            else
+                split<true>(n, at, whole, rest);
+        };
+        split_line([&](ptrdiff_t i) { return column(i) + shift; }, places.column, places.right);
+        split_line([&](ptrdiff_t i) { return row(i) + shift; }, places.row, places.down);
     } else {
-        split(n, [&](ptrdiff_t i) { return column(i) / divisor(i) + shift; }, places.column, places.right);
-        split(n, [&](ptrdiff_t i) { return row(i) / divisor(i) + shift; }, places.row, places.down);
+        split<true>(n, [&](ptrdiff_t i) { return column(i) / divisor(i) + shift; }, places.column, places.right);
+        split<true>(n, [&](ptrdiff_t i) { return row(i) / divisor(i) + shift; }, places.row, places.down);
     }
 }
 
@@ -99,8 +123,8 @@ void places_of(const S* rows, const S* columns, ptrdiff_t stride, ptrdiff_t n, d
             return v + shift;
         };
     };
-    split(n, line(columns), places.column, places.right);
-    split(n, line(rows), places.row, places.down);
+    split<true>(n, line(columns), places.column, places.right);
+    split<true>(n, line(rows), places.row, places.down);
 }
 
 // ---- an image and its taps -----------------------------------------------------------------------------------------
@@ -145,6 +169,27 @@ inline Ints gather(const char* from, Ints bytes) {
 #endif
 }
 
+// The 64 bits of each lane: their lower halves and their upper halves.
+inline void gather(const char* from, Ints bytes, Ints& lower, Ints& upper) {
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+    const __m512i i = (__m512i)bytes;
+    const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(i), from, 1);
+    const __m512i b = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(i, 1), from, 1);
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    lower = (Ints)_mm512_permutex2var_epi32(a, even, b);
+    upper = (Ints)_mm512_permutex2var_epi32(a, _mm512_or_si512(even, _mm512_set1_epi32(1)), b);
+#elif FASTIMG_LEVEL == 3
+    const __m256i i = (__m256i)bytes;
+    const Ints a = (Ints)_mm256_i32gather_epi64((const long long*)from, _mm256_castsi256_si128(i), 1);
+    const Ints b = (Ints)_mm256_i32gather_epi64((const long long*)from, _mm256_extracti128_si256(i, 1), 1);
+    lower = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    upper = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    lower = gather(from, bytes);
+    upper = gather(from + 4, bytes);
+#endif
+}
+
 // The element that begins at bit `shift` of each word.
 template <class T>
 [[gnu::always_inline]] inline Floats element(Ints words, int shift) {
@@ -172,17 +217,15 @@ template <class T>
 // N by N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
 template <class T, int N, int Channels>
 struct Gathered {
-    // Of a row of taps: gathers of 32 bits that do not reach beyond its last byte, if it has as many. Floats, and
-    // channels whose number is not known, are gathered one by one, which may.
-    static constexpr bool kPacked = Channels > 0 && sizeof(T) < 4;
+    // A row of taps is gathered 64 bits at a time, and 32 at its end if they are enough; tap by tap where the number of
+    // channels is not known or the words would take all registers.
     static constexpr int kBytes = N * Channels * int(sizeof(T));
-    static constexpr int kWords = kPacked ? (kBytes + 3) / 4 : 1;
-    static constexpr int begin(int word) { return std::min(4 * word, std::max(kBytes - 4, 0)); }
+    static constexpr int kWords = std::max((kBytes + 3) / 4, 1);
+    static constexpr bool kPacked = Channels > 0 && N* kWords <= 16;
 
-    // Pixels beyond the taps that may be read.
+    // Pixels beyond the taps that are read.
     static ptrdiff_t excess(ptrdiff_t channels) {
-        const int bytes = kPacked ? std::max(4 - kBytes, 0) : 4 - int(sizeof(T));
-        return divide_up(bytes, channels * ptrdiff_t(sizeof(T)));
+        return divide_up(kPacked ? 4 * kWords - kBytes : 4 - int(sizeof(T)), channels * ptrdiff_t(sizeof(T)));
     }
 
     const char* from;
@@ -195,16 +238,20 @@ struct Gathered {
           row_bytes(int32_t(image.row_stride * ptrdiff_t(sizeof(T)))),
           pixel_bytes(int32_t(image.channels * ptrdiff_t(sizeof(T)))) {
         bytes = row * row_bytes + column * pixel_bytes;
-        if constexpr (kPacked)
-            for (int j = 0; j < N; ++j)
-                for (int word = 0; word < kWords; ++word)
-                    words[j][word] = gather(from + j * ptrdiff_t(row_bytes) + begin(word), bytes);
+        if constexpr (kPacked) {
+            for (int j = 0; j < N; ++j) {
+                const char* const row = from + j * ptrdiff_t(row_bytes);
+                for (int word = 0; word + 1 < kWords; word += 2)
+                    gather(row + 4 * word, bytes, words[j][word], words[j][word + 1]);
+                if constexpr (kWords % 2 == 1) words[j][kWords - 1] = gather(row + 4 * (kWords - 1), bytes);
+            }
+        }
     }
 
     [[gnu::always_inline]] Floats operator()(int j, int k, ptrdiff_t channel) const {
         if constexpr (kPacked) {
-            const int byte = (k * Channels + int(channel)) * int(sizeof(T)), word = byte / 4;
-            return element<T>(words[j][word], 8 * (byte - begin(word)));
+            const int byte = (k * Channels + int(channel)) * int(sizeof(T));
+            return element<T>(words[j][byte / 4], 8 * (byte % 4));
         } else {
             const ptrdiff_t byte =
                 j * ptrdiff_t(row_bytes) + k * ptrdiff_t(pixel_bytes) + channel * ptrdiff_t(sizeof(T));
