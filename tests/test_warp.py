@@ -161,6 +161,19 @@ def test_reads_nothing_beside_the_image(target, rng, fenced, channels, dtype):
                         )
 
 
+def test_offsets_beyond_32_bits(target):
+    """An image of 2.5 GiB, of which almost nothing is ever touched."""
+    image = np.zeros((5, 2**29), np.uint8)
+    image[4, -4:] = [10, 20, 30, 40]
+    corner = transform.AffineTransform(translation=(2**29 - 4.5, 4)).params
+    result = transform.warp(image, corner, output_shape=(1, 5), preserve_range=True, mode="edge")
+    assert result.tolist() == [[5, 15, 25, 35, 40]]
+    wide = np.broadcast_to(image[4], (9, 2**29))
+    np.testing.assert_array_equal(
+        transform.warp(wide, corner, output_shape=(1, 5), preserve_range=True, mode="edge"), result
+    )
+
+
 def test_batch(target, rng):
     images = random_image(rng, (3, 20, 30, 3), "uint8")
     maps = [TURN, transform.AffineTransform(rotation=1), TILT.tolist()]
@@ -188,6 +201,22 @@ def test_exact_properties(target, rng):
     square = random_image(rng, (33, 33), "uint8")
     np.testing.assert_array_equal(transform.rotate(square, 90, preserve_range=True), np.rot90(square))
     np.testing.assert_allclose(transform.warp(np.full((9, 9), 0.3), TURN, order=3, mode="wrap"), 0.3, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_beside_is_cval_exactly(target, rng, dtype):
+    image = random_image(rng, (20, 200, 3), dtype)
+    matrix = transform.AffineTransform(rotation=0.5, translation=(60, -30)).params
+    outside = np.broadcast_to(~inside(matrix, (20, 200))[..., None], image.shape)
+    for order in (0, 1, 3):
+        result = transform.warp(image, matrix, order=order, cval=0.1)
+        assert (result[outside] == result.dtype.type(0.1)).all()
+
+
+def inside(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Whether the border has no part in a pixel, or is less than two pixels away."""
+    rows, columns = reference.places(matrix, shape)
+    return (rows > -2.5) & (rows < shape[0] + 1.5) & (columns > -2.5) & (columns < shape[1] + 1.5)
 
 
 def test_coordinates_that_are_not_finite_or_far(target):

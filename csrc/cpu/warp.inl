@@ -218,10 +218,10 @@ template <class T>
 template <class T, int N, int Channels>
 struct Gathered {
     // A row of taps is gathered 64 bits at a time, and 32 at its end if they are enough; tap by tap where the number of
-    // channels is not known or the words would take all registers.
+    // channels is not known.
     static constexpr int kBytes = N * Channels * int(sizeof(T));
     static constexpr int kWords = std::max((kBytes + 3) / 4, 1);
-    static constexpr bool kPacked = Channels > 0 && N* kWords <= 16;
+    static constexpr bool kPacked = Channels > 0;
 
     // Pixels beyond the taps that are read.
     static ptrdiff_t excess(ptrdiff_t channels) {
@@ -260,6 +260,19 @@ struct Gathered {
     }
 };
 
+// `border_index`, without a division where one reflection or one step to the other side is enough.
+inline ptrdiff_t folded(ptrdiff_t i, ptrdiff_t n, BorderMode border) {
+    if (i >= 0 && i < n) return i;
+    ptrdiff_t once = -1;
+    switch (border) {
+        case BorderMode::reflect: once = i < 0 ? -1 - i : 2 * n - 1 - i; break;
+        case BorderMode::mirror: once = i < 0 ? -i : 2 * n - 2 - i; break;
+        case BorderMode::wrap: once = i < 0 ? i + n : i - n; break;
+        default: break;
+    }
+    return once >= 0 && once < n ? once : border_index(i, n, border);
+}
+
 // N by N taps of pixels that lie anywhere, fetched one by one.
 template <class A, class T, int N>
 struct Fetched {
@@ -273,7 +286,7 @@ struct Fetched {
             A constant)
         : image(image), constant(constant) {
         const auto offset = [&](int32_t place, ptrdiff_t tap, ptrdiff_t length, ptrdiff_t stride) {
-            const ptrdiff_t index = place == kNowhere ? -1 : border_index(place + first + tap, length, border);
+            const ptrdiff_t index = place == kNowhere ? -1 : folded(place + first + tap, length, border);
             return index < 0 ? kOutside : index * stride;
         };
         for (int lane = 0; lane < kWidth<A>; ++lane) {
@@ -342,6 +355,7 @@ struct Weights<4, V> {
 template <class A>
 struct Finish {
     A constant, low, high, factor;
+    A beside;  // the constant, as a result
     BorderMode border;
 
     template <int N>
@@ -370,8 +384,9 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
     const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
     [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that may be gathered
     if constexpr (std::is_same_v<A, float>) {
-        const double extent = double(std::abs(image.row_stride)) * double(image.rows) * double(sizeof(T));
-        if (image.adjacent() && extent < 0x1p31) {
+        const double extent = double(std::abs(image.row_stride)) * double(image.rows) +
+                              double(image.columns) * double(channels);  // in elements
+        if (image.adjacent() && extent * double(sizeof(T)) < 0x1p31) {
             const ptrdiff_t right = image.columns - N - first - Gathered<T, N, Channels>::excess(channels);
             last_column = int32_t(std::max<ptrdiff_t>(right, -1));
             last_row = int32_t(image.rows - N - first);
@@ -394,8 +409,7 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
             if (finish.border == BorderMode::constant &&
                 !any((column >= -reach) & (column < int32_t(image.columns) - first) & (row >= -reach) &
                      (row < int32_t(image.rows) - first))) {
-                for (ptrdiff_t c = 0; c < channels; ++c)
-                    store(lines + c * kTileColumns + i, broadcast(finish.constant * finish.factor));
+                for (ptrdiff_t c = 0; c < channels; ++c) store(lines + c * kTileColumns + i, broadcast(finish.beside));
                 continue;
             }
         }
@@ -404,7 +418,7 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
             A* const line = lines + c * kTileColumns + i;
             store(line, finish.template apply<N>(interpolated<N, A>(right, down, taps, c)));
             for (int lane = 0; lane < kWidth<A>; ++lane)
-                if (taps.outside[lane]) line[lane] = finish.constant * finish.factor;
+                if (taps.outside[lane]) line[lane] = finish.beside;
         }
     }
 }
@@ -451,7 +465,9 @@ void deliver(const A* lines, ptrdiff_t n, const Image<Out>& result, ptrdiff_t y,
 template <class A, class In, class Out>
 void warp(const Array& image, const Array& result, const Map& map, const Sampling& sampling, int threads) {
     const A top = is_integer<In> && !is_integer<Out> ? A(sizeof(In) == 1 ? 255 : 65535) : A(1);
-    const Finish<A> finish{A(sampling.constant), A(sampling.low), A(sampling.high), A(1) / top, sampling.border};
+    const Finish<A> finish{
+        A(sampling.constant), A(sampling.low), A(sampling.high), A(1) / top, A(sampling.constant / double(top)),
+        sampling.border};
     const double shift = sampling.kernel == Interpolation::nearest ? 0.5 : 0.0;
     const Sampler<A, In> sample = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
 
