@@ -187,7 +187,7 @@ def test_upscale(tmp_path: Path, run: Run, shape: tuple[int, ...], scale: int) -
     write_image(tmp_path / "in.png", image)
     assert run("upscale", "--scale", scale, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     back, _ = read_image(tmp_path / "out.png")
-    np.testing.assert_array_equal(back, models.FSRCNN.from_pretrained(scale)(image))
+    np.testing.assert_array_equal(back, models.PlainSR.from_pretrained(scale)(image))
     assert back.shape == (12 * scale, 10 * scale, *shape[2:])
 
 
@@ -211,7 +211,7 @@ def test_upscale_to_composed_scales_and_sizes(
     write_image(tmp_path / "in.png", image)
     assert run("upscale", *options, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     back, _ = read_image(tmp_path / "out.png")
-    model = models.FSRCNN_s if "--model" in options else models.FSRCNN
+    model = models.FSRCNN_s if "--model" in options else models.PlainSR
     np.testing.assert_array_equal(back, models.upscale(image, output_shape=size, model=model))
 
 
@@ -237,7 +237,7 @@ def test_networks_in_bfloat16(tmp_path: Path, run: Run) -> None:
     write_image(tmp_path / "in.png", image)
     assert run("upscale", "--precision", "bfloat16", tmp_path / "in.png", tmp_path / "large.png") == (0, "")
     large, _ = read_image(tmp_path / "large.png")
-    np.testing.assert_array_equal(large, models.FSRCNN.from_pretrained(2)(image, precision="bfloat16"))
+    np.testing.assert_array_equal(large, models.PlainSR.from_pretrained(2)(image, precision="bfloat16"))
     denoise = ("denoise", "--precision", "bfloat16")
     assert run(*denoise, "--model", "dncnn-s", tmp_path / "in.png", tmp_path / "clean.png") == (0, "")
     clean, _ = read_image(tmp_path / "clean.png")
@@ -255,13 +255,15 @@ def test_upscale_by_each_model(tmp_path: Path, run: Run, rng: np.random.Generato
     command = ("upscale", "--model", "srcnn")
     assert run(*command, "--weights", weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     assert read_image(tmp_path / "out.png")[0].shape == (24, 27)
-    refused(run(*command, tmp_path / "in.png", tmp_path / "b.png"), "no weights of SRCNN for scale 2 come with fastimg")
+    for name in ("plainsr", "fsrcnn", "fsrcnn-s", "srcnn"):
+        assert run("upscale", "--model", name, tmp_path / "in.png", tmp_path / f"{name}.png") == (0, "")
+        assert read_image(tmp_path / f"{name}.png")[0].shape == (16, 18)
 
 
 def test_upscale_with_weights_of_ones_own(tmp_path: Path, run: Run) -> None:
     models.FSRCNN.from_pretrained(3).save(tmp_path / "mine.safetensors")
     write_image(tmp_path / "in.png", picture((8, 9)))
-    weights = ("--weights", tmp_path / "mine.safetensors")
+    weights = ("--model", "fsrcnn", "--weights", tmp_path / "mine.safetensors")
     assert run("upscale", *weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     assert read_image(tmp_path / "out.png")[0].shape == (24, 27), "the weights tell the scale"
     assert run("upscale", "--scale", 9, *weights, tmp_path / "in.png", tmp_path / "out9.png") == (0, "")
@@ -281,7 +283,7 @@ def test_weights_that_do_not_tell_their_scale(tmp_path: Path, run: Run) -> None:
             state[f"{2 * i + 1}.weight"] = torch.tensor(layer.slope)
     torch.save(state, tmp_path / "mine.pt")
     write_image(tmp_path / "in.png", picture((8, 9)))
-    weights = ("--weights", tmp_path / "mine.pt")
+    weights = ("--model", "fsrcnn", "--weights", tmp_path / "mine.pt")
     assert run("upscale", "--scale", 3, *weights, tmp_path / "in.png", tmp_path / "out.png") == (0, "")
     assert read_image(tmp_path / "out.png")[0].shape == (24, 27)
     refused(run("upscale", *weights, tmp_path / "in.png", tmp_path / "b.png"), "scale must be given")
@@ -472,7 +474,7 @@ def test_no_images_there(folder: Path, tmp_path: Path, run: Run) -> None:
         (["blur", "--threads", "0", "a.png", "b.png"], "argument --threads: must be in 1..1024, got 0"),
         (["blur", "--threads", "two", "a.png", "b.png"], "argument --threads: must be a whole number, got two"),
         (["blur", "--overwrite", "--skip-existing", "a.png", "b.png"], "not allowed with argument"),
-        (["upscale", "--scale", "5", "a.png", "b.png"], "scale must be a product of 2, 3 and 4, by which FSRCNN"),
+        (["upscale", "--scale", "5", "a.png", "b.png"], "scale must be a product of 2, 3 and 4, by which PlainSR"),
         (["upscale", "--scale", "1", "a.png", "b.png"], "argument --scale: must be >= 2, got 1"),
         (["upscale", "--scale", "2.5", "a.png", "b.png"], "argument --scale: must be a whole number, got 2.5"),
         (["upscale", "--size", "x", "a.png", "b.png"], "argument --size: must be WIDTHxHEIGHT, WIDTHx or xHEIGHT"),

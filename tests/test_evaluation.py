@@ -110,10 +110,14 @@ def test_authors_figures(data_folder, scale):
 # ---- the weights that come with fastimg
 
 SHIPPED = {  # PSNR and SSIM, as README.md and the model card have them
-    ("FSRCNN", "Set5"): {2: (37.10, 0.9571), 3: (33.09, 0.9156), 4: (30.78, 0.8734)},
-    ("FSRCNN", "Set14"): {2: (32.64, 0.9099), 3: (29.40, 0.8259), 4: (27.69, 0.7597)},
-    ("FSRCNN_s", "Set5"): {2: (36.61, 0.9540), 3: (32.57, 0.9073), 4: (30.26, 0.8579)},
-    ("FSRCNN_s", "Set14"): {2: (32.33, 0.9060), 3: (29.14, 0.8186), 4: (27.28, 0.7473)},
+    ("PlainSR", "Set5"): {2: (37.26, 0.9575), 3: (33.20, 0.9167), 4: (30.90, 0.8742)},
+    ("PlainSR", "Set14"): {2: (32.77, 0.9103), 3: (29.53, 0.8270), 4: (27.76, 0.7610)},
+    ("FSRCNN", "Set5"): {2: (37.10, 0.9571), 3: (33.12, 0.9162), 4: (30.78, 0.8734)},
+    ("FSRCNN", "Set14"): {2: (32.64, 0.9099), 3: (29.43, 0.8264), 4: (27.69, 0.7597)},
+    ("FSRCNN_s", "Set5"): {2: (36.61, 0.9540), 3: (32.59, 0.9081), 4: (30.26, 0.8579)},
+    ("FSRCNN_s", "Set14"): {2: (32.33, 0.9060), 3: (29.16, 0.8192), 4: (27.28, 0.7473)},
+    ("SRCNN", "Set5"): {2: (36.70, 0.9549), 3: (32.73, 0.9108), 4: (30.45, 0.8649)},
+    ("SRCNN", "Set14"): {2: (32.39, 0.9071), 3: (29.26, 0.8214), 4: (27.46, 0.7525)},
 }
 
 
@@ -201,8 +205,8 @@ def test_wrong_use(photographs, tmp_path, capsys):
     assert "which is no folder" in capsys.readouterr().err
     assert main([*words, str(photographs), "--weights", str(tmp_path / "none.safetensors")]) == 2
     assert "none.safetensors" in capsys.readouterr().err
-    assert main(["evaluate", "srcnn", "--scale", "2", "--data", str(photographs)]) == 2
-    assert "no weights of SRCNN for scale 2 come with fastimg" in capsys.readouterr().err
+    assert main(["evaluate", "dncnn", "--sigma", "25", "--data", str(photographs)]) == 2
+    assert "no weights of DnCNN come with fastimg" in capsys.readouterr().err
     pyvips.Image.new_from_array(np.zeros((14, 40), np.uint8)).write_to_file(str(photographs / "c.png"))
     assert main([*words, str(photographs)]) == 1
     assert "is too small to be measured, border of 2 left out: (14, 40)" in capsys.readouterr().err

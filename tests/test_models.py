@@ -53,6 +53,13 @@ def srcnn_layers(rng, middle=1, colours=1):
     ]
 
 
+def plainsr_layers(rng, scale=2, colours=1):
+    mappings = models.PlainSR.mapping_layers[scale]
+    hidden = [convolution(rng, 16, i, 3, **prelu(rng, 16)) for i in (colours, *[16] * mappings)]
+    last = replace(convolution(rng, colours * scale**2, 16, 3), bias=np.full(colours * scale**2, 0.4))
+    return [*hidden, last, PixelShuffle(scale, colours)]
+
+
 def unit(image):
     return image / np.iinfo(image.dtype).max if image.dtype.kind == "u" else image.astype(np.float64)
 
@@ -201,11 +208,13 @@ def test_tall_images_agree_with_reference(rng):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("kind", ["FSRCNN", "FSRCNN_s", "SRCNN"])
+@pytest.mark.parametrize("kind", ["PlainSR", "FSRCNN", "FSRCNN_s", "SRCNN"])
 def test_models_agree_with_reference(target, rng, kind, scale):
     model_class = getattr(models, kind)
     if kind == "SRCNN":
         layers = srcnn_layers(rng, 2 * scale - 3)
+    elif kind == "PlainSR":
+        layers = plainsr_layers(rng, scale)
     else:
         layers = fsrcnn_layers(
             rng, scale, 1, model_class.channels, model_class.shrunk_channels, model_class.mapping_layers
@@ -399,6 +408,9 @@ def test_layers_get_the_papers_names(rng):
     ]
     names = [layer.name for layer in models.SRCNN(srcnn_layers(rng), 2).network.layers]
     assert names == ["patch_extraction", "nonlinear_mapping", "reconstruction"]
+    names = [layer.name for layer in models.PlainSR(plainsr_layers(rng, 3)).network.layers]
+    mappings = [f"mapping.{i}" for i in range(4)]
+    assert names == ["feature_extraction", *mappings, "sub_pixel_convolution", "pixel_shuffle"]
 
 
 def test_wrong_architectures(rng):
@@ -431,9 +443,17 @@ def test_wrong_architectures(rng):
         models.SuperResolution([])
     with pytest.raises(ValueError, match="expected 5 layers"):
         models.FSRCNN_s([])
+    with pytest.raises(ValueError, match="expected a PixelShuffle as the last layer, found nothing"):
+        models.PlainSR([])
+    with pytest.raises(ValueError, match="expected a PixelShuffle as the last layer, found a ConvTranspose2d"):
+        models.PlainSR(good)
+    with pytest.raises(ValueError, match=r"scale must be one of 2, 3, 4, got 5"):
+        models.PlainSR([*plainsr_layers(rng)[:-1], PixelShuffle(5)])
+    with pytest.raises(ValueError, match=r"\(sub_pixel_convolution\): expected shape \(16, 16, 3, 3\), found \(9, 16"):
+        models.PlainSR([*plainsr_layers(rng, 3)[:-1], PixelShuffle(4)])
 
 
-@pytest.mark.parametrize("kind", ["FSRCNN", "FSRCNN_s"])
+@pytest.mark.parametrize("kind", ["PlainSR", "FSRCNN", "FSRCNN_s", "SRCNN"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_pretrained_beats_bicubic(scale, kind):
     data = pytest.importorskip("skimage.data")
@@ -446,8 +466,8 @@ def test_pretrained_beats_bicubic(scale, kind):
 
 
 def test_missing_pretrained_weights():
-    with pytest.raises(ValueError, match=r"no weights of SRCNN for scale 2 come with fastimg; SRCNN\.from_file"):
-        models.SRCNN.from_pretrained(2)
+    with pytest.raises(ValueError, match=r"no weights of SRCNN for scale 5 come with fastimg; SRCNN\.from_file"):
+        models.SRCNN.from_pretrained(5)
     with pytest.raises(ValueError, match="no weights of FSRCNN for scale 7"):
         models.FSRCNN.from_pretrained(7)
     with pytest.raises(TypeError, match="scale must be an integer, got '2'"):

@@ -81,7 +81,7 @@ def test_steps_are_few_and_small_ones_first(rng, scale, steps):
 @pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
 def test_one_step_is_the_model(rng, channels, scale):
     image = random_image(rng, (9, 11, *channels), "uint8")
-    expected = models.FSRCNN.from_pretrained(scale)(image)
+    expected = models.PlainSR.from_pretrained(scale)(image)
     np.testing.assert_array_equal(models.upscale(image, scale), expected)
     shape = (9 * scale, 11 * scale)
     np.testing.assert_array_equal(models.upscale(image, output_shape=shape), expected)
@@ -175,7 +175,7 @@ def test_tensors(rng):
     [
         ({}, ValueError, "exactly one of scale and output_shape must be given, got scale=None and output_shape=None"),
         ({"scale": 2, "output_shape": (9, 9)}, ValueError, r"got scale=2 and output_shape=\(9, 9\)"),
-        ({"scale": 5}, ValueError, "scale must be a product of 2, 3 and 4, by which FSRCNN enlarges, got 5"),
+        ({"scale": 5}, ValueError, "scale must be a product of 2, 3 and 4, by which PlainSR enlarges, got 5"),
         ({"scale": 1}, ValueError, "scale must be at least 2, got 1"),
         ({"scale": 2.0}, TypeError, "scale must be an integer, got 2.0"),
         ({"output_shape": 9}, ValueError, r"output_shape must be \(rows, columns\) or have 3 entries, got 9"),
@@ -188,7 +188,11 @@ def test_tensors(rng):
             "model must be a SuperResolution or a class of them, got 'fsrcnn'",
         ),
         ({"scale": 2, "model": models.DnCNN}, TypeError, "model must be a SuperResolution or a class of them"),
-        ({"scale": 8, "model": models.SRCNN}, ValueError, "no weights of SRCNN for scale 2 come with fastimg"),
+        (
+            {"scale": 8, "model": models.SuperResolution},
+            ValueError,
+            "no weights of SuperResolution for scale 2 come with",
+        ),
         ({"scale": 2, "precision": "half"}, ValueError, "precision must be one of"),
         ({"scale": 2, "threads": 0}, ValueError, "threads must be at least 1, got 0"),
         ({"output_shape": (2, 2), "threads": 0}, ValueError, "threads must be at least 1, got 0"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..image_files import Metadata
 from . import files
 
-MODELS = {"fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
+MODELS = {"plainsr": "PlainSR", "fsrcnn": "FSRCNN", "fsrcnn-s": "FSRCNN_s", "srcnn": "SRCNN"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,11 +39,11 @@ def add_parser(subparsers: Any) -> None:
         help="how large, in pixels as the image is shown: 1920x1080; 1920x and x1080 keep the proportions. Enlarges by "
         "the next larger scale, then resizes",
     )
-    group.add_argument("--model", choices=sorted(MODELS), default="fsrcnn", help="the network (default: %(default)s)")
+    group.add_argument("--model", choices=sorted(MODELS), default="plainsr", help="the network (default: %(default)s)")
     group.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights of your own for it (default: those that come with fastimg, for fsrcnn and fsrcnn-s)",
+        help="weights of your own for it (default: those that come with fastimg)",
     )
     files.add_precision(group)
     parser.set_defaults(run=run)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import _checks, transform
 from .layers import PRECISIONS
-from .super_resolution import FSRCNN, SCALES, SuperResolution, enlarge, take
+from .super_resolution import SCALES, PlainSR, SuperResolution, enlarge, take
 
 Model = SuperResolution | type[SuperResolution]
 
@@ -18,7 +18,7 @@ def upscale(
     scale: int | None = None,
     *,
     output_shape: Sequence[int] | None = None,
-    model: Model = FSRCNN,
+    model: Model = PlainSR,
     out: Any = None,
     threads: int | None = None,
     precision: str = "float32",

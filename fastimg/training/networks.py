@@ -94,7 +94,7 @@ def plainsr(scale: int) -> list[Layer]:
     return [
         Layer("feature_extraction", 1, channels, 3, plain=True),
         *(Layer(f"mapping.{index}", channels, channels, 3, plain=True) for index in range(mappings)),
-        Layer("sub_pixel", channels, scale**2, 3, activation=None, shuffle=scale, plain=True),
+        Layer("sub_pixel_convolution", channels, scale**2, 3, activation=None, shuffle=scale, plain=True),
     ]
 
 

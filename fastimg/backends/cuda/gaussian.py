@@ -262,7 +262,7 @@ def _shared_memory(reach: int, radius: int, itemsize: int) -> int:
 def _band(height: int, radius: int, others: int) -> int:
     """Rows of a band: whole turns; of those that occupy the device with `others` and are not too long, the quickest.
 
-    Multiprocessors are done together only if blocks divide by them, so time counts in turns of the one with most blocks.
+    Multiprocessors are done together only if blocks divide by them: time is the turns of the one that has most blocks.
     """
     lag = -(-2 * radius // GROUP) * GROUP
     bands = max(-(-BLOCKS_WANTED // others), -(-height // HIGHEST_BAND))
