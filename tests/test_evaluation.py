@@ -205,11 +205,19 @@ def test_wrong_use(photographs, tmp_path, capsys):
     assert "which is no folder" in capsys.readouterr().err
     assert main([*words, str(photographs), "--weights", str(tmp_path / "none.safetensors")]) == 2
     assert "none.safetensors" in capsys.readouterr().err
-    assert main(["evaluate", "dncnn", "--sigma", "25", "--data", str(photographs)]) == 2
-    assert "no weights of DnCNN come with fastimg" in capsys.readouterr().err
     pyvips.Image.new_from_array(np.zeros((14, 40), np.uint8)).write_to_file(str(photographs / "c.png"))
     assert main([*words, str(photographs)]) == 1
     assert "is too small to be measured, border of 2 left out: (14, 40)" in capsys.readouterr().err
+
+
+def test_networks_of_other_kinds_are_measured_beside(photographs, tmp_path, capsys):
+    models.SRCNN.from_pretrained(2).save(tmp_path / "other.safetensors")
+    words = ["evaluate", "plainsr", "--data", str(photographs), "--scale", "2", "--against"]
+    assert main([*words, str(tmp_path / "other.safetensors")]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "| image | bicubic | PlainSR | other |"
+    models.DnCNN_s.from_pretrained().save(tmp_path / "denoiser.safetensors")
+    assert main([*words, str(tmp_path / "denoiser.safetensors")]) == 2
+    assert "expected" in capsys.readouterr().err
 
 
 def test_files_of_one_name_stay_apart(photographs, tmp_path, capsys):

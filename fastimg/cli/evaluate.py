@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), help="how many times larger, in super-resolution")
     parser.add_argument("--sigma", type=files.positive, metavar="S", help="of the noise, 0-255, in denoising")
     parser.add_argument("--weights", metavar="FILE", help="weights to measure (default: those that come with fastimg)")
-    parser.add_argument("--against", nargs="+", default=[], metavar="FILE", help="weights of others to measure beside")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="weights of others to measure beside, of any network here",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument("--sheet", metavar="FILE", help="draw crops of the truth and of all results there")
     parser.add_argument("--overwrite", action="store_true", help="replace these files if they exist")
@@ -86,7 +93,21 @@ def _models(args: argparse.Namespace, network: Any, *scale: int) -> dict[str, An
             found[Path(args.weights).stem] = network.from_file(args.weights, *scale)
         for path in args.against:
             name = Path(path).stem
-            found[path if name in found else name] = network.from_file(path, *scale)
+            found[path if name in found else name] = _of_any_kind(network, path, *scale)
     except (OSError, ValueError) as error:
         raise files.UsageError(f"weights: {error}") from error
     return found
+
+
+def _of_any_kind(network: Any, path: str, *scale: int) -> Any:
+    """The model of a file: of this network, or of the first other one for the same use that its tensors fit."""
+    from .. import models
+
+    kinds = (upscale.MODELS if scale else denoise.MODELS).values()
+    try:
+        return network.from_file(path, *scale)
+    except ValueError:
+        for other in kinds:
+            with suppress(ValueError):
+                return getattr(models, other).from_file(path, *scale)
+        raise
