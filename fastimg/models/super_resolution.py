@@ -433,9 +433,7 @@ class FSRCNN(SuperResolution):
 
     @classmethod
     def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
-        if scale is None:
-            raise ValueError("scale must be given: the file does not tell it")
-        _checks.one_of(scale, "scale", SCALES)
+        scale = _told(scale)
         shapes = cls._shapes(_colours(weights.tensors))
         tensors = _matched(weights, shapes)
         padding_mode = "replicate" if weights.geometry == "paper" else "zeros"
@@ -573,9 +571,7 @@ class PlainSR(SuperResolution):
 
     @classmethod
     def _from_tensors(cls, weights: Weights, scale: int | None) -> tuple[Layer, ...]:
-        if scale is None:
-            raise ValueError("scale must be given: the file does not tell it")
-        _checks.one_of(scale, "scale", SCALES)
+        scale = _told(scale)
         colours = _colours(weights.tensors)
         tensors = _matched(weights, cls._shapes(colours, scale))
         *hidden, last = tensors
@@ -592,6 +588,14 @@ def _colours(weighted: tuple[Layer, ...] | tuple[LayerTensors, ...]) -> int:
     """The channels that the first layer takes, as far as a model can have them."""
     weight = getattr(weighted[0], "weight", None) if weighted else None
     return 3 if weight is not None and weight.shape[1] == 3 else 1
+
+
+def _told(scale: int | None) -> int:
+    """The scale that a file or its reader told, if it is one of those that there are."""
+    if scale is None:
+        raise ValueError("scale must be given: the file does not tell it")
+    _checks.one_of(scale, "scale", SCALES)
+    return scale
 
 
 def _named(

@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..models.super_resolution import DECONVOLUTION
+from ..models.super_resolution import DECONVOLUTION, PlainSR
 from .settings import Settings
 
 Array = NDArray[np.float32]
@@ -90,7 +90,7 @@ def plainsr(scale: int) -> list[Layer]:
     .. [1] W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
            Neural Network", CVPR 2016, arXiv:1609.05158.
     """
-    channels, mappings = 16, {2: 5, 3: 4, 4: 4}[scale]
+    channels, mappings = PlainSR.channels, PlainSR.mapping_layers[scale]
     return [
         Layer("feature_extraction", 1, channels, 3, plain=True),
         *(Layer(f"mapping.{index}", channels, channels, 3, plain=True) for index in range(mappings)),

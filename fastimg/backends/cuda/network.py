@@ -101,11 +101,11 @@ def network(
 def _run_one_by_one(image: Any, result: Any, layers: Sequence[Any], cache: dict[Any, Any]) -> None:
     if "constants" not in cache:
         cache["constants"] = [_uploaded(layer) for layer in layers]
-    lent = {layer.input_of for layer in layers if _kind(layer) == "Add"}
+        cache["lent"] = _lent(layers)
     values = unit(image)
     inputs = {}
     for layer, constants in zip(layers, cache["constants"], strict=True):
-        if layer.name in lent:
+        if layer.name in cache["lent"]:
             inputs[layer.name] = values
         is_last = layer is layers[-1]
         if is_last and result.dtype == np.float32:
@@ -197,9 +197,14 @@ def _section(layers: Sequence[Any]) -> _Section:
     return _Section(layers[0].name, tuple(launches), added)
 
 
+def _lent(layers: Sequence[Any]) -> set[str]:
+    """The names of the layers whose input is added later."""
+    return {layer.input_of for layer in layers if _kind(layer) == "Add"}
+
+
 def _between_sums(layers: Sequence[Any]) -> list[list[Any]]:
     """The layers in sections: one begins after the last of some Adds, and where an input is added later."""
-    lent = {layer.input_of for layer in layers if _kind(layer) == "Add"}
+    lent = _lent(layers)
     sections: list[list[Any]] = []
     for i, layer in enumerate(layers):
         is_add = _kind(layer) == "Add"
