@@ -12,6 +12,7 @@ from reference import warp as reference
 from tolerances import assert_close
 
 from fastimg import transform
+from fastimg.transform import warping
 
 MODES = ["constant", "edge", "symmetric", "reflect", "wrap"]
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64"]
@@ -469,4 +470,4 @@ class OnGpu:
 
 def test_refuses_arrays_on_a_gpu():
     with pytest.raises(TypeError, match="image must be on the CPU: warp has no kernel for a GPU yet; copy it"):
-        transform._on_cpu(OnGpu(), "warp")
+        warping._on_cpu(OnGpu(), "warp")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from .. import _checks, transform
+from .. import _checks
+from ..transform.axes import output_size
 from .layers import PRECISIONS
 from .super_resolution import SCALES, PlainSR, SuperResolution, enlarge, take
 
@@ -85,7 +86,7 @@ def upscale(
         steps = chain(model, scale)
         size = (rows * scale, columns * scale)
     else:
-        height, width = transform._output_size(source.data.shape, (0, 1), output_shape)
+        height, width = output_size(source.data.shape, (0, 1), output_shape)
         size = (height, width)
         steps = _chain_to(model, max(-(-height // rows), -(-width // columns)))
     return enlarge(source, steps, size, out, threads, precision)

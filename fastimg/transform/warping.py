@@ -1,0 +1,305 @@
+"""Warping by any map, with scikit-image's values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _checks, arrays
+from .axes import arranged, output_size, two_axes
+from .projective import AffineTransform, ProjectiveTransform, matrix_of, pair_of
+
+__all__ = ["rotate", "warp"]
+
+MODES = ("constant", "edge", "symmetric", "reflect", "wrap")
+_MOST_ROWS = 2**30  # that the kernels of warping count
+
+
+def warp(
+    image: Any,
+    inverse_map: Any,
+    map_args: Mapping[str, Any] | None = None,
+    output_shape: Sequence[int] | None = None,
+    order: int | None = None,
+    mode: str = "constant",
+    cval: float = 0.0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    *,
+    channel_axis: int | None = None,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Warp an image: every pixel of the result shows the image at the place that a map gives.
+
+    Parameters
+    ----------
+    image : array of uint8, uint16, float16, float32 or float64
+        On the CPU. Two dimensions or more; the first two are rows and columns, but for `channel_axis`; any strides.
+    inverse_map : (3, 3) array_like, transform, callable, (2, rows, columns) array, or list of matrices or transforms
+        What goes from the result's coordinates to the image's. A matrix sends (column, row, 1) to a multiple of it; a
+        transform holds one as ``params``, as those of this module and of scikit-image do. A callable takes (M, 2)
+        points, columns first, and returns as many. An array holds coordinates for each pixel, **rows first**, best as
+        float32 (OpenCV's ``map2, map1``). A list holds a map of the first two kinds for each image of a batch, whose
+        first axis counts images.
+    map_args : mapping, optional
+        Keyword arguments for a callable.
+    output_shape : (rows, columns), optional
+        By default the image's, or that of the array of coordinates. The image's other axes may stand too.
+    order : {1, 0, 3}, optional
+        The interpolation: linear (default), the nearest pixel, or cubic.
+    mode : {"constant", "edge", "symmetric", "reflect", "wrap"}, optional
+        What stands beyond the border, under NumPy's names: `cval`, the border's pixel, the mirror image with it or
+        without, or the other side.
+    cval : float, optional
+        In the units of the result; not a number if you like, where the result is of floats.
+    clip : bool, optional
+        Whether cubic interpolation, which overshoots, is clipped to the range of the image (and `cval`).
+    preserve_range : bool, optional
+        Only for integer images: if False, the result is float32 in [0, 1]; if True, it keeps dtype and range, and is
+        rounded to the nearest and clipped.
+    channel_axis : int, optional
+        An axis that is not warped, where it is not the last of three.
+    out : array, optional
+        Where the result goes; must not overlap `image` or the coordinates.
+    threads : int, optional
+        Threads to use; by default those of `fastimg.get_num_threads`. The result does not depend on it.
+
+    Returns
+    -------
+    array
+        Of the image's kind; floating images keep their dtype.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type, or the image of another dtype or on a GPU.
+    ValueError
+        If the image is empty, or an argument out of range; the message says which and what was expected.
+
+    See Also
+    --------
+    rotate : Around a point.
+    resize : With antialiasing, which warping has not: an image that shrinks much should be blurred first.
+
+    Notes
+    -----
+    Coordinates are those of pixel centres: the first pixel is at 0, the last of n at n - 1. Between them and the pixels
+    beyond the border the image is interpolated, so that half a pixel beyond it fades into `cval`. The nearest pixel to
+    a half is the next. Cubic interpolation is by Catmull and Rom's spline (Keys' kernel, a = -0.5 [1]_), as
+    scikit-image's is for matrices; for coordinates scikit-image takes a B-spline, so order 3 differs there. Coordinates
+    that are not finite give `cval` in every mode; beyond 2**30 they are taken for that.
+
+    Values are those of `skimage.transform.warp` otherwise, which rounds the matrix to float32 for float32 images and
+    returns float64 for integers. Places are computed in float64, samples in float32, of float64 images in float64. A
+    NaN spoils linear samples where it has weight, cubic ones up to two pixels from it.
+
+    References
+    ----------
+    .. [1] R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics,
+       Speech, and Signal Processing 29 (1981), 1153-1160.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import transform
+    >>> image = np.arange(6, dtype=np.float32).reshape(2, 3)
+    >>> transform.warp(image, transform.AffineTransform(translation=(0.5, 0)), mode="edge")
+    array([[0.5, 1.5, 2. ],
+           [3.5, 4.5, 5. ]], dtype=float32)
+    >>> rows, columns = np.mgrid[:2, :3].astype(np.float32)
+    >>> transform.warp(image, np.stack([rows, 2 - columns]))
+    array([[2., 1., 0.],
+           [5., 4., 3.]], dtype=float32)
+    """
+    source = _on_cpu(arrays.take(image, "image"), "warp")
+    shape = source.data.shape
+    batch = isinstance(inverse_map, list | tuple) and all(np.ndim(_params(item)) == 2 for item in inverse_map)
+    rows_and_columns = _warped_axes(source.data, channel_axis, batch)
+    matrices = _matrices(inverse_map, shape[0] if batch else None)
+    coordinates = None
+    if matrices is None and not callable(inverse_map):
+        coordinates = _coordinates(inverse_map)
+        if output_shape is None:
+            output_shape = coordinates.shape[1:]
+    size = [shape[a] for a in rows_and_columns]
+    if output_shape is not None:
+        size = output_size(shape, rows_and_columns, output_shape)
+    if matrices is None and coordinates is None:
+        coordinates = _mapped(inverse_map, map_args or {}, size)
+    if coordinates is not None and coordinates.shape[1:] != tuple(size):
+        raise ValueError(f"inverse_map must have shape {(2, *size)} for the output_shape, got {coordinates.shape}")
+    kernels = {0: "nearest", 1: "bilinear", 3: "bicubic"}
+    kernel = _checks.one_of(1 if order is None else _checks.integer(order, "order"), "order", tuple(kernels))
+    _checks.one_of(mode, "mode", MODES)
+    clip = _checks.boolean(clip, "clip")
+    dtype, top = source.data.dtype, 1
+    keep = _checks.boolean(preserve_range, "preserve_range") or dtype.kind == "f"
+    if not keep:
+        top = np.iinfo(dtype).max
+    fill = cval if isinstance(cval, float | np.floating) and math.isnan(cval) else _checks.real(cval, "cval")
+    if math.isnan(fill) and keep and dtype.kind == "u":
+        raise ValueError(f"cval must be a number where the result is of {dtype.name}, got {cval}")
+    fill *= top
+    count = _checks.threads(threads)
+    whole = list(shape)
+    whole[rows_and_columns[0]], whole[rows_and_columns[1]] = size
+    result = source.result(whole, [dtype if keep else np.float32], out)
+    if coordinates is not None and arrays.overlap(result.data, coordinates):
+        raise ValueError("out must not overlap inverse_map")
+
+    low, high = _range(source.data, fill, mode) if clip and order == 3 else (-math.inf, math.inf)
+    pair = arranged(source.data, result.data, *rows_and_columns)
+    options = (kernels[kernel], mode, fill, low, high, count)
+    if coordinates is not None:
+        source.backend.remap(*pair, coordinates, *options)
+    else:
+        source.backend.warp(*pair, matrices, *options)
+    return result.give_back()
+
+
+def rotate(
+    image: Any,
+    angle: float,
+    resize: bool = False,
+    center: Sequence[float] | None = None,
+    order: int | None = None,
+    mode: str = "constant",
+    cval: float = 0.0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    *,
+    channel_axis: int | None = None,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Rotate an image around a point.
+
+    Parameters
+    ----------
+    image : array of uint8, uint16, float16, float32 or float64
+        As in `warp`.
+    angle : float
+        In degrees, counter-clockwise.
+    resize : bool, optional
+        Whether the result is as large as the rotated image; otherwise as the image.
+    center : (column, row), optional
+        What stays where it is; by default the middle, (columns / 2 - 0.5, rows / 2 - 0.5).
+    order, mode, cval, clip, preserve_range, channel_axis, out, threads
+        As in `warp`.
+
+    Returns
+    -------
+    array
+        Of the image's kind; floating images keep their dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `warp`.
+
+    See Also
+    --------
+    warp : Any transform, with the notes on values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastimg import transform
+    >>> transform.rotate(np.array([[1.0, 2.0], [3.0, 4.0]]), 90, order=0)
+    array([[2., 4.],
+           [1., 3.]])
+    >>> transform.rotate(np.zeros((30, 40)), 45, resize=True).shape
+    (49, 49)
+    """
+    source = _on_cpu(arrays.take(image, "image"), "rotate")
+    radians = math.radians(_checks.real(angle, "angle"))
+    rows, columns = (source.data.shape[axis] for axis in _warped_axes(source.data, channel_axis, False))
+    middle = (columns / 2 - 0.5, rows / 2 - 0.5) if center is None else pair_of(center, "center")
+    back = AffineTransform(translation=(-middle[0], -middle[1]))
+    turn: ProjectiveTransform = back + AffineTransform(rotation=radians) + AffineTransform(translation=middle)
+    output_shape = None
+    if _checks.boolean(resize, "resize"):
+        corners = turn.inverse([(0, 0), (0, rows - 1), (columns - 1, rows - 1), (columns - 1, 0)])
+        begin, end = corners.min(axis=0), corners.max(axis=0)
+        output_shape = [round(n) for n in (end - begin + 1)[::-1]]
+        turn = AffineTransform(translation=begin.tolist()) + turn
+    options: dict[str, Any] = {"channel_axis": channel_axis, "out": out, "threads": threads}
+    return warp(image, turn, None, output_shape, order, mode, cval, clip, preserve_range, **options)
+
+
+def _on_cpu(source: arrays.Source, function: str) -> arrays.Source:
+    if source.on_gpu:
+        raise TypeError(
+            f"{source.name} must be on the CPU: {function} has no kernel for a GPU yet; copy it "
+            f"(tensor.cpu(), cupy.asnumpy)"
+        )
+    return source
+
+
+def _warped_axes(data: NDArray[Any], channel_axis: int | None, batch: bool) -> tuple[int, int]:
+    _checks.rank(data.ndim, "image", range(2, 8))
+    channel = _checks.axis(channel_axis, "channel_axis", data.ndim)
+    if not batch:
+        rows, columns = two_axes(data, channel_axis, None)
+    else:
+        free = [axis for axis in range(1, data.ndim) if axis != channel]
+        if len(free) < 2 or channel == 0:
+            raise ValueError(
+                f"image must be a batch, as inverse_map is a list: images, rows, columns; got {data.shape}"
+            )
+        rows, columns = two_axes(data, channel_axis, free[:2])
+    for axis in (rows, columns):
+        if data.shape[axis] > _MOST_ROWS:
+            raise ValueError(f"image must have at most {_MOST_ROWS} rows and columns, got shape {data.shape}")
+    return rows, columns
+
+
+def _params(transform: Any) -> Any:
+    return getattr(transform, "params", transform)
+
+
+def _matrices(inverse_map: Any, images: int | None) -> NDArray[np.float64] | None:
+    """The matrices of a map, one for each of so many images; None where it is no matrix."""
+    if images is None:
+        params = _params(inverse_map)
+        return matrix_of(params, "inverse_map")[np.newaxis] if np.shape(params) == (3, 3) else None
+    if len(inverse_map) != images:
+        raise ValueError(f"inverse_map must have one matrix for each of {images} images, got {len(inverse_map)}")
+    return np.stack([matrix_of(_params(item), "inverse_map") for item in inverse_map])
+
+
+def _coordinates(inverse_map: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(inverse_map)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"inverse_map must be a map or an array, got {type(inverse_map).__name__}: {error}") from None
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"inverse_map must be a map or an array of numbers, got {type(inverse_map).__name__}")
+    if array.ndim != 3 or array.shape[0] != 2:
+        expected = "(3, 3), or (2, rows, columns) for coordinates (several matrices make a list)"
+        raise ValueError(f"inverse_map must have shape {expected}, got {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"inverse_map must not be empty, got shape {array.shape}")
+    dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
+    return np.require(array, dtype, ["A"])
+
+
+def _mapped(function: Callable[..., Any], arguments: Mapping[str, Any], size: Sequence[int]) -> NDArray[Any]:
+    """The coordinates that a function gives for all pixels, rows first."""
+    rows, columns = np.indices(size, np.float64)
+    points = np.column_stack([columns.ravel(), rows.ravel()])
+    found = np.asarray(function(points, **arguments), np.float64)
+    if found.shape != points.shape:
+        raise ValueError(f"inverse_map must return points of shape {points.shape}, got {found.shape}")
+    return found.T[::-1].reshape(2, *size)
+
+
+def _range(data: NDArray[Any], fill: float, mode: str) -> tuple[float, float]:
+    """The range of the image, and of what stands beside it."""
+    low, high = float(np.fmin.reduce(data, axis=None)), float(np.fmax.reduce(data, axis=None))
+    return (float(np.fmin(low, fill)), float(np.fmax(high, fill))) if mode == "constant" else (low, high)
