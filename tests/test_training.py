@@ -251,6 +251,12 @@ def test_patches_are_decided_by_seed_and_index():
     assert not any(np.array_equal(batches[0], batch) for batch in batches[2:])
 
 
+def test_noise_is_finite_whatever_is_drawn(monkeypatch):
+    monkeypatch.setattr("fastimg.training.patches._mixed", lambda bits: torch.full_like(bits, -1))  # the largest number
+    low, _ = Patches([Pair(np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8))], 1, 4, 1, seed=0, noise=55)(0)
+    assert torch.isfinite(low).all()
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_plainsr_begins_as_nearest_neighbour(scale):
     x = torch.rand(1, 1, 6, 5)

@@ -46,6 +46,7 @@ class Layer:
     padding_mode: str = "replicate"
     shuffle: int = 1
     plain: bool = False
+    dilation: int = 1
 
 
 def fsrcnn(scale: int, features: int = 56, shrunk: int = 12, mappings: int = 4) -> list[Layer]:
@@ -136,8 +137,8 @@ def _pad(x: Tensor, border: int) -> Tensor:
 class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-checked here
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.border, self.padding_mode = layer.kernel // 2, layer.padding_mode
-        self.activation, self.shuffle = layer.activation, layer.shuffle
+        self.dilation, self.border = layer.dilation, layer.kernel // 2 * layer.dilation
+        self.activation, self.shuffle, self.padding_mode = layer.activation, layer.shuffle, layer.padding_mode
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
         slope = {"prelu": 0.25, "leaky_relu": LEAK}.get(layer.activation or "", 0.0)
@@ -157,7 +158,7 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
         with torch.no_grad():
             copies = slice(1 if self.slope is not None else None)  # of the last layer, all pixels of a cell
             self.weight[copies] = 0
-            self.weight[copies, 0, self.border, self.border] = 1
+            self.weight[copies, 0, layer.kernel // 2, layer.kernel // 2] = 1
             if self.slope is not None:
                 self.slope[0] = 1
 
@@ -174,9 +175,9 @@ class _Convolution(nn.Module):  # type: ignore[misc]  # PyTorch is not type-chec
 
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode == "zeros":
-            y = functional.conv2d(x, self.kernel(), self.bias, padding=self.border)
+            y = functional.conv2d(x, self.kernel(), self.bias, padding=self.border, dilation=self.dilation)
         else:
-            y = functional.conv2d(_pad(x, self.border), self.kernel(), self.bias)
+            y = functional.conv2d(_pad(x, self.border), self.kernel(), self.bias, dilation=self.dilation)
         if self.slope is not None:
             return functional.prelu(y, self.slope)
         if self.activation == "leaky_relu":

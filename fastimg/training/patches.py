@@ -99,7 +99,8 @@ def _uniform(seed: int, index: int | Tensor, count: int, first: int, device: tor
     state counted up by one and begun at a mixture of seed and index.
     """
     begin = _mixed(torch.as_tensor(index, device=device) + (seed << 32))
-    return (_mixed(begin + torch.arange(first, first + count, device=device)) >> 11 & 2**53 - 1) * 2.0**-53
+    bits = _mixed(begin + torch.arange(first, first + count, device=device))
+    return (bits >> 11 & 2**53 - 1).double() * 2.0**-53
 
 
 def _mixed(bits: Tensor) -> Tensor:
