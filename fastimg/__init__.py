@@ -13,7 +13,7 @@ from typing import Any
 from ._config import get_config, get_num_threads, set_num_threads, show_config
 from ._version import __version__
 
-_MODULES = ("color", "filters", "metrics", "models", "nn", "opencv", "restoration", "transform", "util")
+_MODULES = ("augment", "color", "filters", "metrics", "models", "nn", "opencv", "restoration", "transform", "util")
 
 __all__ = ["__version__", "get_config", "get_num_threads", "set_num_threads", "show_config", *_MODULES]
 

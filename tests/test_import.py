@@ -9,7 +9,7 @@ from conftest import run_python
 
 import fastimg
 
-LIGHT = ("color", "filters", "metrics", "nn", "opencv", "restoration", "transform", "util")
+LIGHT = ("augment", "color", "filters", "metrics", "nn", "opencv", "restoration", "transform", "util")
 
 
 def test_import_is_quick():

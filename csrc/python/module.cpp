@@ -13,6 +13,7 @@ namespace py = pybind11;
 
 namespace fastimg {
 
+void bind_augment(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_conv_transpose2d(py::module_& m);
 void bind_convert_color(py::module_& m);
@@ -70,6 +71,7 @@ PYBIND11_MODULE(_fastimg_cpu, m, py::mod_gil_not_used()) {
     select_target_of_environment();
     read_threads_of_environment();
 
+    bind_augment(m);
     bind_conv2d(m);
     bind_conv_transpose2d(m);
     bind_convert_color(m);
