@@ -4,5 +4,24 @@ Importing this module imports torch; no other of fastimg does.
 """
 
 from .filters import Gaussian, gaussian
+from .metrics import StructuralSimilarity, structural_similarity
+from .models import FSRCNN, Network
+from .nn import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d
+from .transform import Resize, Warp, resize, warp
 
-__all__ = ["Gaussian", "gaussian"]
+__all__ = [
+    "FSRCNN",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Gaussian",
+    "Network",
+    "Resize",
+    "StructuralSimilarity",
+    "Warp",
+    "conv2d",
+    "conv_transpose2d",
+    "gaussian",
+    "resize",
+    "structural_similarity",
+    "warp",
+]

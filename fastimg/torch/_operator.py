@@ -56,7 +56,7 @@ class Operator:
         _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
         self._call: Any = getattr(torch.ops.fastimg, name).default
         arguments = self._call._schema.arguments
-        tensors = sum("Tensor" in str(argument.type) for argument in arguments)
+        tensors = sum(str(argument.type) in ("Tensor", "Optional[Tensor]") for argument in arguments)
 
         def remember(ctx: Any, inputs: Sequence[Any], output: Tensor) -> None:
             ctx.shapes = [None if tensor is None else tensor.shape for tensor in inputs[:tensors]]
