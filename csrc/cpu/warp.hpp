@@ -4,8 +4,9 @@
 // (m3 x + m4 y + m5) / w of the image, w = m6 x + m7 y + m8, as scikit-image's `warp` does; or a table that holds rows
 // and columns for each pixel, as OpenCV's `remap`. Coordinates are those of pixel centres, from 0 on.
 //
-// Between the pixels the image is interpolated: by the nearest (a half belongs to the right), linearly, or cubically
-// (Catmull and Rom's spline, Keys' kernel with a = -0.5), along rows and then down columns.
+// Between the pixels the image is interpolated: by the nearest (a half belongs to the right), linearly, cubically
+// (Catmull and Rom's spline, Keys' kernel with a = -0.5), or by Lanczos' kernel of three lobes, whose weights are divided
+// by their sum; along rows and then down columns.
 #pragma once
 
 #include "resize.hpp"
@@ -15,10 +16,10 @@
 namespace fastimg {
 
 struct Sampling {
-    Interpolation kernel;  // nearest, bilinear or bicubic
+    Interpolation kernel;  // nearest, bilinear, bicubic or lanczos3
     BorderMode border;
     double constant;   // where the border mode says so, and for coordinates that are not finite; in the image's units
-    double low, high;  // to which cubic sums are clipped
+    double low, high;  // to which sums of four taps and more are clipped
 };
 
 // Both arrays are (..., rows, columns, channels) of one rank, and equal but for rows and columns, of which the image has

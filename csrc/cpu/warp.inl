@@ -2,10 +2,11 @@
 //
 // A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
 // stays in the cache. Of a line of a tile the places are computed first, for matrices and tables alike: whole coordinates
-// and the fractions between them. Then vectors of pixels are sampled: where all taps of all lanes are inside, by
-// gathers of 64 bits, each of which brings as many channels, and neighbouring taps, as fit in (one the two taps of three
-// bytes in a row); elsewhere tap by tap, and where all are outside not at all. Channels come out as lines of their
-// own and are interleaved on their way to memory.
+// and the fractions between them; a line ahead, so that what it reads is on its way while another is sampled. Then vectors
+// of pixels are sampled: where all taps of all lanes are inside, by gathers of 64 bits, each of which brings as many
+// channels, and neighbouring taps, as fit in (one the two taps of three bytes in a row); elsewhere tap by tap, and where
+// all are outside not at all. Channels come out as lines of their own and are interleaved on their way to memory.
+// (Vectors of whole pixels, each tap one load of its channels, are no faster than gathers here, and slower for bytes.)
 //
 // What limits: for 16 pixels of uint8 RGB a linear sample takes 4 gathers of 8 lanes, 32 loads, and about 100 vector
 // instructions; of float32 RGB 12 such gathers. The image and the result move through memory once, if the map keeps
@@ -32,6 +33,16 @@ template <class A>
 struct Places {
     alignas(64) int32_t column[kTileColumns], row[kTileColumns];
     alignas(64) A right[kTileColumns], down[kTileColumns];
+
+    // Repeats the last of n until there are as many as told.
+    void pad(ptrdiff_t n, ptrdiff_t whole) {
+        for (ptrdiff_t i = n; i < whole; ++i) {
+            column[i] = column[n - 1];
+            row[i] = row[n - 1];
+            right[i] = right[n - 1];
+            down[i] = down[n - 1];
+        }
+    }
 };
 
 inline Doubles whole_below(Doubles x) {  // for |x| <= 2^31
@@ -152,6 +163,17 @@ Image<T> image_of(const Array& a, ptrdiff_t index) {
     return {data, a.shape[n], a.shape[n + 1], a.shape[n + 2], a.stride[n], a.stride[n + 1], a.stride[n + 2]};
 }
 
+// Asks for the memory that n places lie in, which the next line of the tile will read.
+template <class A, class T>  // inlined: g++ takes a function that only prefetches for one without effect
+[[gnu::always_inline]] inline void announce(const Image<const T>& image, const Places<A>& places, ptrdiff_t n) {
+    const ptrdiff_t step = std::clamp<ptrdiff_t>(64 / (std::abs(image.column_stride) * ptrdiff_t(sizeof(T))), 1, 64);
+    for (ptrdiff_t i = 0; i < n; i += step) {
+        const ptrdiff_t x = places.column[i], y = places.row[i];
+        if (size_t(x) < size_t(image.columns) && size_t(y) < size_t(image.rows))
+            __builtin_prefetch(image.data + x * image.column_stride + y * image.row_stride);
+    }
+}
+
 // The 32 bits of each lane at so many bytes from `from`.
 inline Ints gather(const char* from, Ints bytes) {
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
@@ -214,11 +236,10 @@ template <class T>
     }
 }
 
-// N by N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
+// A row of N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
 template <class T, int N, int Channels>
 struct Gathered {
-    // A row of taps is gathered 64 bits at a time, and 32 at its end if they are enough; tap by tap where the number of
-    // channels is not known.
+    // 64 bits at a time, and 32 at the end if they are enough; tap by tap where the number of channels is not known.
     static constexpr int kBytes = N * Channels * int(sizeof(T));
     static constexpr int kWords = std::max((kBytes + 3) / 4, 1);
     static constexpr bool kPacked = Channels > 0;
@@ -228,34 +249,26 @@ struct Gathered {
         return divide_up(kPacked ? 4 * kWords - kBytes : 4 - int(sizeof(T)), channels * ptrdiff_t(sizeof(T)));
     }
 
-    const char* from;
+    const char* row;  // the image's, to which `bytes` are added
     Ints bytes;
-    int32_t row_bytes, pixel_bytes;
-    Ints words[N][kWords];
+    ptrdiff_t pixel_bytes;
+    Ints words[kWords];
 
-    [[gnu::always_inline]] Gathered(const Image<const T>& image, Ints column, Ints row)
-        : from((const char*)image.data),
-          row_bytes(int32_t(image.row_stride * ptrdiff_t(sizeof(T)))),
-          pixel_bytes(int32_t(image.channels * ptrdiff_t(sizeof(T)))) {
-        bytes = row * row_bytes + column * pixel_bytes;
+    [[gnu::always_inline]] Gathered(const char* row, Ints bytes, ptrdiff_t pixel_bytes)
+        : row(row), bytes(bytes), pixel_bytes(pixel_bytes) {
         if constexpr (kPacked) {
-            for (int j = 0; j < N; ++j) {
-                const char* const row = from + j * ptrdiff_t(row_bytes);
-                for (int word = 0; word + 1 < kWords; word += 2)
-                    gather(row + 4 * word, bytes, words[j][word], words[j][word + 1]);
-                if constexpr (kWords % 2 == 1) words[j][kWords - 1] = gather(row + 4 * (kWords - 1), bytes);
-            }
+            for (int word = 0; word + 1 < kWords; word += 2)
+                gather(row + 4 * word, bytes, words[word], words[word + 1]);
+            if constexpr (kWords % 2 == 1) words[kWords - 1] = gather(row + 4 * (kWords - 1), bytes);
         }
     }
 
-    [[gnu::always_inline]] Floats operator()(int j, int k, ptrdiff_t channel) const {
+    [[gnu::always_inline]] Floats operator()(int k, ptrdiff_t channel) const {
         if constexpr (kPacked) {
             const int byte = (k * Channels + int(channel)) * int(sizeof(T));
-            return element<T>(words[j][byte / 4], 8 * (byte % 4));
+            return element<T>(words[byte / 4], 8 * (byte % 4));
         } else {
-            const ptrdiff_t byte =
-                j * ptrdiff_t(row_bytes) + k * ptrdiff_t(pixel_bytes) + channel * ptrdiff_t(sizeof(T));
-            return element<T>(gather(from + byte, bytes), 0);
+            return element<T>(gather(row + k * pixel_bytes + channel * ptrdiff_t(sizeof(T)), bytes), 0);
         }
     }
 };
@@ -314,13 +327,16 @@ struct Fetched {
 
 // ---- interpolation -------------------------------------------------------------------------------------------------
 
-// Of N taps at the fraction `t` between the inner two.
+// Of N taps at a fraction `t` between the inner two: what is computed of it once for all channels.
 template <int N, class V>
 struct Weights;
 
 template <class V>
 struct Weights<1, V> {
-    explicit Weights(V) {}
+    static constexpr int kCount = 0;
+    V value[1];
+
+    static Weights at(V) { return {}; }
     template <class At>
     [[gnu::always_inline]] V sum(At&& at) const {
         return at(0);
@@ -329,26 +345,79 @@ struct Weights<1, V> {
 
 template <class V>
 struct Weights<2, V> {
-    V t;
-    explicit Weights(V t) : t(t) {}
+    static constexpr int kCount = 1;
+    V value[1];
+
+    static Weights at(V t) { return {{t}}; }
     template <class At>
     [[gnu::always_inline]] V sum(At&& at) const {
-        const V a = at(0), b = at(1);
+        const V a = at(0), b = at(1), t = value[0];
         return t == 0 ? a : a + t * (b - a);  // a NaN does not count where its weight is 0
     }
 };
 
-template <class V>
-struct Weights<4, V> {
-    V weight[4];
-    explicit Weights(V t)
-        : weight{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
-                 (0.5f * t - 0.5f) * t * t} {}
+// Sums from 0 on, so that whatever fetches the taps, products are fused into sums alike.
+template <int N, class V>
+struct Sum {
+    static constexpr int kCount = N;
+    V value[N];
+
     template <class At>
     [[gnu::always_inline]] V sum(At&& at) const {
-        V total = {};  // from 0 on, so that whatever fetches the taps, products are fused into sums alike
-        for (int k = 0; k < 4; ++k) total += weight[k] * at(k);
+        V total = {};
+        for (int k = 0; k < N; ++k) total += value[k] * at(k);
         return total;
+    }
+};
+
+template <class V>
+struct Weights<4, V> : Sum<4, V> {
+    static Weights at(V t) {
+        return {{{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
+                  (0.5f * t - 0.5f) * t * t}}};
+    }
+};
+
+// sin(pi x / 3) / x for x in [0, 1]: Taylor's series, to the precision of V's elements.
+template <class V>
+inline V sine_of_third(V x) {
+    constexpr bool is_double = sizeof(V{}[0]) == sizeof(double);
+    constexpr int terms = is_double ? 10 : 6;
+    using E = std::conditional_t<is_double, double, float>;
+    constexpr std::array<double, terms> coefficient = [] {
+        constexpr double third = 1.04719755119659774615;  // of pi
+        std::array<double, terms> c{};
+        double term = third;
+        for (int n = 0; n < terms; ++n) {
+            c[size_t(n)] = term;
+            term *= -third * third / double((2 * n + 2) * (2 * n + 3));
+        }
+        return c;
+    }();
+    V total = V{} + E(coefficient[terms - 1]);
+    for (int n = terms - 2; n >= 0; --n) total = total * (x * x) + E(coefficient[size_t(n)]);
+    return total;
+}
+
+// sinc(x) sinc(x / 3) at x = t + 2, t + 1, t, u, u + 1, u + 2, with u = 1 - t, over their sum. sin(pi x) is sin(pi t) in
+// all of them but for the sign and cancels, and sin(pi (x + 1) / 3) = sin(pi t / 3) + sin(pi u / 3); all are taken times
+// t u, so that nothing is divided by 0.
+template <class V>
+struct Weights<6, V> : Sum<6, V> {
+    static Weights at(V t) {
+        const V u = 1 - t, beside_t = sine_of_third(t), beside_u = sine_of_third(u);
+        const V sine_t = t * beside_t, sine_u = u * beside_u, both = t * u;
+        Weights w;
+        w.value[0] = both * sine_u / ((t + 2) * (t + 2));
+        w.value[1] = -both * (sine_t + sine_u) / ((t + 1) * (t + 1));
+        w.value[2] = u * beside_t;
+        w.value[3] = t * beside_u;
+        w.value[4] = -both * (sine_t + sine_u) / ((u + 1) * (u + 1));
+        w.value[5] = both * sine_t / ((u + 2) * (u + 2));
+        V total = w.value[0];
+        for (int k = 1; k < 6; ++k) total += w.value[k];
+        for (V& value : w.value) value /= total;
+        return w;
     }
 };
 
@@ -358,29 +427,21 @@ struct Finish {
     A beside;  // the constant, as a result
     BorderMode border;
 
-    template <int N>
-    [[gnu::always_inline]] Vector<A> apply(Vector<A> v) const {
-        if constexpr (N == 4) {  // not `min` and `max`, so that NaN stays
-            v = v < low ? Vector<A>{} + low : v;
-            v = v > high ? Vector<A>{} + high : v;
+    template <int N, class V>
+    [[gnu::always_inline]] V apply(V v) const {
+        if constexpr (N > 2) {  // not `min` and `max`, so that NaN stays
+            v = v < low ? V{} + low : v;
+            v = v > high ? V{} + high : v;
         }
         return v * factor;
     }
 };
 
-template <int N, class A, class Taps>
-[[gnu::always_inline]] inline Vector<A> interpolated(const Weights<N, Vector<A>>& right,
-                                                     const Weights<N, Vector<A>>& down, const Taps& taps,
-                                                     ptrdiff_t channel) {
-    return down.sum([&](int j) __attribute__((always_inline)) {
-        return right.sum([&](int k) __attribute__((always_inline)) { return taps(j, k, channel); });
-    });
-}
-
 // Of n pixels at `places`, whole vectors of them: lines[c * kTileColumns + i].
 template <class A, class T, int N, int Channels>
 void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, const Finish<A>& finish, A* lines) {
-    constexpr int first = N == 4 ? -1 : 0;
+    using V = Vector<A>;
+    constexpr int first = 1 - (N + 1) / 2, reach = N - 1 + first;
     const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
     [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that may be gathered
     if constexpr (std::is_same_v<A, float>) {
@@ -393,19 +454,32 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
         }
     }
     for (ptrdiff_t i = 0; i < n; i += kWidth<A>) {
-        const Weights<N, Vector<A>> right(load(places.right + i)), down(load(places.down + i));
+        const auto right = Weights<N, V>::at(load(places.right + i)), down = Weights<N, V>::at(load(places.down + i));
         if constexpr (std::is_same_v<A, float>) {
             Ints column, row;
             std::memcpy(&column, places.column + i, sizeof column);
             std::memcpy(&row, places.row + i, sizeof row);
             if (!any((column < -first) | (column > last_column) | (row < -first) | (row > last_row))) {
-                const Gathered<T, N, Channels> taps(image, column + first, row + first);
-                for (ptrdiff_t c = 0; c < channels; ++c)
-                    store(lines + c * kTileColumns + i,
-                          finish.template apply<N>(interpolated<N, A>(right, down, taps, c)));
+                const ptrdiff_t row_bytes = image.row_stride * ptrdiff_t(sizeof(T));
+                const ptrdiff_t pixel_bytes = channels * ptrdiff_t(sizeof(T));
+                const Ints bytes = (row + first) * int32_t(row_bytes) + (column + first) * int32_t(pixel_bytes);
+                constexpr int together = std::max(Channels, 1);
+                for (ptrdiff_t c = 0; c < channels; c += together) {
+                    V across[N][together];  // row by row: what is gathered of all would not fit into registers
+                    for (int j = 0; j < N; ++j) {
+                        const Gathered<T, N, Channels> taps((const char*)image.data + j * row_bytes, bytes,
+                                                            pixel_bytes);
+                        for (int d = 0; d < together; ++d)
+                            across[j][d] =
+                                right.sum([&](int k) __attribute__((always_inline)) { return taps(k, c + d); });
+                    }
+                    for (int d = 0; d < together; ++d)
+                        store(lines + (c + d) * kTileColumns + i,
+                              finish.template apply<N>(
+                                  down.sum([&](int j) __attribute__((always_inline)) { return across[j][d]; })));
+                }
                 continue;
             }
-            constexpr int reach = N - 1 + first;
             if (finish.border == BorderMode::constant &&
                 !any((column >= -reach) & (column < int32_t(image.columns) - first) & (row >= -reach) &
                      (row < int32_t(image.rows) - first))) {
@@ -416,7 +490,8 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
         const Fetched<A, T, N> taps(image, places, i, first, finish.border, finish.constant);
         for (ptrdiff_t c = 0; c < channels; ++c) {
             A* const line = lines + c * kTileColumns + i;
-            store(line, finish.template apply<N>(interpolated<N, A>(right, down, taps, c)));
+            store(line, finish.template apply<N>(
+                            down.sum([&](int j) { return right.sum([&](int k) { return taps(j, k, c); }); })));
             for (int lane = 0; lane < kWidth<A>; ++lane)
                 if (taps.outside[lane]) line[lane] = finish.beside;
         }
@@ -441,7 +516,8 @@ Sampler<A, T> sampler_for(const Image<const T>& image, Interpolation kernel) {
     switch (kernel) {
         case Interpolation::nearest: return sampler_for<A, T, 1>(image);
         case Interpolation::bilinear: return sampler_for<A, T, 2>(image);
-        default: return sampler_for<A, T, 4>(image);
+        case Interpolation::bicubic: return sampler_for<A, T, 4>(image);
+        default: return sampler_for<A, T, 6>(image);
     }
 }
 
@@ -484,20 +560,21 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
             const ptrdiff_t index = task / strips, y0 = task % strips * kTaskRows;
             const Image<const In> from = image_of<const In>(image, index);
             const Image<Out> to = image_of<Out>(result, index);
-            Places<A> places;
+            const ptrdiff_t y1 = std::min(y0 + kTaskRows, rows);
+            Places<A> places[2];
             const auto go_through = [&](auto&& locate) {  // `locate(tile's column, pixels)` gives a function of the row
                 for (ptrdiff_t x = 0; x < columns; x += kTileColumns) {
                     const ptrdiff_t n = std::min(kTileColumns, columns - x), whole = round_up(n, kWidth<A>);
                     const auto locate_line = locate(x, n);
-                    for (ptrdiff_t y = y0; y < std::min(y0 + kTaskRows, rows); ++y) {
-                        locate_line(y);
-                        for (ptrdiff_t i = n; i < whole; ++i) {
-                            places.column[i] = places.column[n - 1];
-                            places.row[i] = places.row[n - 1];
-                            places.right[i] = places.right[n - 1];
-                            places.down[i] = places.down[n - 1];
-                        }
-                        sample(from, places, whole, finish, lines);
+                    const auto prepare = [&](ptrdiff_t y) {
+                        locate_line(y, places[y % 2]);
+                        places[y % 2].pad(n, whole);
+                        announce(from, places[y % 2], n);
+                    };
+                    prepare(y0);
+                    for (ptrdiff_t y = y0; y < y1; ++y) {
+                        if (y + 1 < y1) prepare(y + 1);
+                        sample(from, places[y % 2], whole, finish, lines);
                         deliver(lines, n, to, y, x, room);
                     }
                 }
@@ -506,7 +583,7 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                 using S = typename decltype(type)::type;
                 const View<const S, 3> table = view<const S, 3>(map.table);
                 go_through([&](ptrdiff_t x, ptrdiff_t n) {
-                    return [&, x, n](ptrdiff_t y) {
+                    return [&, x, n](ptrdiff_t y, Places<A>& places) {
                         places_of(table.at(0, y, x), table.at(1, y, x), table.stride[2], n, shift, places);
                     };
                 });
@@ -514,8 +591,9 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
             if (map.matrices) {
                 const double* const m = map.matrices + index / images_per_matrix * 9;
                 go_through([&](ptrdiff_t x, ptrdiff_t n) {
-                    return
-                        [&, n, products = Products(m, x)](ptrdiff_t y) { places_of(m, products, y, n, shift, places); };
+                    return [&, n, products = Products(m, x)](ptrdiff_t y, Places<A>& places) {
+                        places_of(m, products, y, n, shift, places);
+                    };
                 });
             } else if (map.table.dtype == DType::f32) {
                 by_table(Type<float>{});

@@ -13,6 +13,8 @@ Sampling sampling(const std::string& kernel, const std::string& mode, double cva
         s.kernel = Interpolation::bilinear;
     else if (kernel == "bicubic")
         s.kernel = Interpolation::bicubic;
+    else if (kernel == "lanczos3")
+        s.kernel = Interpolation::lanczos3;
     else if (kernel != "nearest")
         throw py::value_error("fastimg: unknown kernel " + kernel);
     if (mode == "edge")  // by NumPy's names

@@ -45,11 +45,16 @@ def output_size(shape: tuple[int, ...], axes: tuple[int, int], output_shape: Seq
     return [sizes[axis] for axis in axes]
 
 
-def arranged(image: NDArray[Any], result: NDArray[Any], rows: int, columns: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both arrays as the kernel takes them: a batch, rows, columns, and the channels that lie inside the columns."""
+def arranged(
+    image: NDArray[Any], result: NDArray[Any], rows: int, columns: int, *, batch: int | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both arrays as the kernel takes them: a batch, rows, columns, and the channels that lie inside the columns.
+
+    An axis `batch`, of images that are not treated alike, counts as no channels wherever it lies.
+    """
     strides = [abs(stride) for stride in image.strides]
     others = [axis for axis in range(image.ndim) if axis not in (rows, columns)]
-    inside = [a for a in others if 0 < strides[a] < strides[columns] and image.shape[a] <= MOST_CHANNELS]
+    inside = [a for a in others if a != batch and 0 < strides[a] < strides[columns] and image.shape[a] <= MOST_CHANNELS]
     if not inside:
         order = [*others, rows, columns]
         return image.transpose(order)[..., np.newaxis], result.transpose(order)[..., np.newaxis]

@@ -16,6 +16,7 @@ from .projective import AffineTransform, ProjectiveTransform, matrix_of, pair_of
 __all__ = ["rotate", "warp"]
 
 MODES = ("constant", "edge", "symmetric", "reflect", "wrap")
+KERNELS = ("nearest", "bilinear", "bicubic", "lanczos", "lanczos3")
 _MOST_ROWS = 2**30  # that the kernels of warping count
 
 
@@ -30,6 +31,7 @@ def warp(
     clip: bool = True,
     preserve_range: bool = False,
     *,
+    kernel: str | None = None,
     channel_axis: int | None = None,
     out: Any = None,
     threads: int | None = None,
@@ -39,7 +41,8 @@ def warp(
     Parameters
     ----------
     image : array of uint8, uint16, float16, float32 or float64
-        On the CPU. Two dimensions or more; the first two are rows and columns, but for `channel_axis`; any strides.
+        Two dimensions or more; the first two are rows and columns, but for `channel_axis`; any strides. On a GPU not
+        float64.
     inverse_map : (3, 3) array_like, transform, callable, (2, rows, columns) array, or list of matrices or transforms
         What goes from the result's coordinates to the image's. A matrix sends (column, row, 1) to a multiple of it; a
         transform holds one as ``params``, as those of this module and of scikit-image do. A callable takes (M, 2)
@@ -51,17 +54,21 @@ def warp(
     output_shape : (rows, columns), optional
         By default the image's, or that of the array of coordinates. The image's other axes may stand too.
     order : {1, 0, 3}, optional
-        The interpolation: linear (default), the nearest pixel, or cubic.
+        scikit-image's name for three of the kernels: 1 is ``kernel="bilinear"``, 0 is ``kernel="nearest"``, 3 is
+        ``kernel="bicubic"``. Its orders 2, 4 and 5 are splines, which are not computed here.
     mode : {"constant", "edge", "symmetric", "reflect", "wrap"}, optional
         What stands beyond the border, under NumPy's names: `cval`, the border's pixel, the mirror image with it or
         without, or the other side.
     cval : float, optional
         In the units of the result; not a number if you like, where the result is of floats.
     clip : bool, optional
-        Whether cubic interpolation, which overshoots, is clipped to the range of the image (and `cval`).
+        Whether cubic and Lanczos interpolation, which overshoot, are clipped to the range of the image (and `cval`).
     preserve_range : bool, optional
         Only for integer images: if False, the result is float32 in [0, 1]; if True, it keeps dtype and range, and is
         rounded to the nearest and clipped.
+    kernel : {"bilinear", "nearest", "bicubic", "lanczos"}, optional
+        The interpolation, under the names of `resize`; excludes `order`. "lanczos" has three lobes, is
+        "lanczos3", and runs on the CPU only.
     channel_axis : int, optional
         An axis that is not warped, where it is not the last of three.
     out : array, optional
@@ -77,7 +84,7 @@ def warp(
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the image of another dtype or on a GPU.
+        If an argument is of the wrong type, or the image of another dtype.
     ValueError
         If the image is empty, or an argument out of range; the message says which and what was expected.
 
@@ -91,12 +98,18 @@ def warp(
     Coordinates are those of pixel centres: the first pixel is at 0, the last of n at n - 1. Between them and the pixels
     beyond the border the image is interpolated, so that half a pixel beyond it fades into `cval`. The nearest pixel to
     a half is the next. Cubic interpolation is by Catmull and Rom's spline (Keys' kernel, a = -0.5 [1]_), as
-    scikit-image's is for matrices; for coordinates scikit-image takes a B-spline, so order 3 differs there. Coordinates
-    that are not finite give `cval` in every mode; beyond 2**30 they are taken for that.
+    scikit-image's is for matrices; for coordinates scikit-image takes a B-spline, so order 3 differs there. Lanczos'
+    kernel has 6 by 6 taps, ``sinc(x) * sinc(x / 3)`` over their sum. Coordinates that are not finite give `cval` in
+    every mode; beyond 2**30 they are taken for that.
+
+    On a GPU matrices come from the CPU, with the launch; an array of coordinates is float32 and lies beside the image.
+    A callable is called on the CPU, and its coordinates are rounded to float32 and copied, which waits for the device:
+    make the array yourself, once. Places of matrices are within 2**-29 pixels of the CPU's (2**-44 of the coordinate
+    where the matrix is projective), and nearest pixels are the same.
 
     Values are those of `skimage.transform.warp` otherwise, which rounds the matrix to float32 for float32 images and
     returns float64 for integers. Places are computed in float64, samples in float32, of float64 images in float64. A
-    NaN spoils linear samples where it has weight, cubic ones up to two pixels from it.
+    NaN spoils linear samples where it has weight, cubic ones up to two pixels from it, Lanczos' up to three.
 
     References
     ----------
@@ -116,25 +129,26 @@ def warp(
     array([[2., 1., 0.],
            [5., 4., 3.]], dtype=float32)
     """
-    source = _on_cpu(arrays.take(image, "image"), "warp")
+    source = arrays.take(image, "image")
     shape = source.data.shape
     batch = isinstance(inverse_map, list | tuple) and all(np.ndim(_params(item)) == 2 for item in inverse_map)
     rows_and_columns = _warped_axes(source.data, channel_axis, batch)
     matrices = _matrices(inverse_map, shape[0] if batch else None)
     coordinates = None
     if matrices is None and not callable(inverse_map):
-        coordinates = _coordinates(inverse_map)
+        coordinates = _coordinates(inverse_map, source)
         if output_shape is None:
             output_shape = coordinates.shape[1:]
     size = [shape[a] for a in rows_and_columns]
     if output_shape is not None:
         size = output_size(shape, rows_and_columns, output_shape)
     if matrices is None and coordinates is None:
-        coordinates = _mapped(inverse_map, map_args or {}, size)
+        coordinates = _mapped(inverse_map, map_args or {}, size, source)
     if coordinates is not None and coordinates.shape[1:] != tuple(size):
         raise ValueError(f"inverse_map must have shape {(2, *size)} for the output_shape, got {coordinates.shape}")
-    kernels = {0: "nearest", 1: "bilinear", 3: "bicubic"}
-    kernel = _checks.one_of(1 if order is None else _checks.integer(order, "order"), "order", tuple(kernels))
+    interpolation = _interpolation(kernel, order)
+    if source.on_gpu and interpolation == "lanczos3":
+        raise ValueError(f"kernel must be one of 'nearest', 'bilinear', 'bicubic' on a GPU, got {kernel!r}")
     _checks.one_of(mode, "mode", MODES)
     clip = _checks.boolean(clip, "clip")
     dtype, top = source.data.dtype, 1
@@ -152,9 +166,10 @@ def warp(
     if coordinates is not None and arrays.overlap(result.data, coordinates):
         raise ValueError("out must not overlap inverse_map")
 
-    low, high = _range(source.data, fill, mode) if clip and order == 3 else (-math.inf, math.inf)
-    pair = arranged(source.data, result.data, *rows_and_columns)
-    options = (kernels[kernel], mode, fill, low, high, count)
+    overshoots = interpolation in ("bicubic", "lanczos3")
+    low, high = _limits(source, fill, mode) if clip and overshoots else (-math.inf, math.inf)
+    pair = arranged(source.data, result.data, *rows_and_columns, batch=0 if batch else None)
+    options = (interpolation, mode, fill, low, high, count)
     if coordinates is not None:
         source.backend.remap(*pair, coordinates, *options)
     else:
@@ -173,6 +188,7 @@ def rotate(
     clip: bool = True,
     preserve_range: bool = False,
     *,
+    kernel: str | None = None,
     channel_axis: int | None = None,
     out: Any = None,
     threads: int | None = None,
@@ -189,7 +205,7 @@ def rotate(
         Whether the result is as large as the rotated image; otherwise as the image.
     center : (column, row), optional
         What stays where it is; by default the middle, (columns / 2 - 0.5, rows / 2 - 0.5).
-    order, mode, cval, clip, preserve_range, channel_axis, out, threads
+    order, mode, cval, clip, preserve_range, kernel, channel_axis, out, threads
         As in `warp`.
 
     Returns
@@ -216,7 +232,7 @@ def rotate(
     >>> transform.rotate(np.zeros((30, 40)), 45, resize=True).shape
     (49, 49)
     """
-    source = _on_cpu(arrays.take(image, "image"), "rotate")
+    source = arrays.take(image, "image")
     radians = math.radians(_checks.real(angle, "angle"))
     rows, columns = (source.data.shape[axis] for axis in _warped_axes(source.data, channel_axis, False))
     middle = (columns / 2 - 0.5, rows / 2 - 0.5) if center is None else pair_of(center, "center")
@@ -228,17 +244,20 @@ def rotate(
         begin, end = corners.min(axis=0), corners.max(axis=0)
         output_shape = [round(n) for n in (end - begin + 1)[::-1]]
         turn = AffineTransform(translation=begin.tolist()) + turn
-    options: dict[str, Any] = {"channel_axis": channel_axis, "out": out, "threads": threads}
+    options: dict[str, Any] = {"kernel": kernel, "channel_axis": channel_axis, "out": out, "threads": threads}
     return warp(image, turn, None, output_shape, order, mode, cval, clip, preserve_range, **options)
 
 
-def _on_cpu(source: arrays.Source, function: str) -> arrays.Source:
-    if source.on_gpu:
-        raise TypeError(
-            f"{source.name} must be on the CPU: {function} has no kernel for a GPU yet; copy it "
-            f"(tensor.cpu(), cupy.asnumpy)"
-        )
-    return source
+def _interpolation(kernel: str | None, order: int | None) -> str:
+    if order is not None:
+        if kernel is not None:
+            raise ValueError(f"order and kernel exclude each other, got order={order!r} and kernel={kernel!r}")
+        orders = {0: "nearest", 1: "bilinear", 3: "bicubic"}
+        if _checks.integer(order, "order") not in orders:
+            raise ValueError(f"order must be 0, 1 or 3 (other splines are not computed), got {order}")
+        return orders[order]
+    name: str = "bilinear" if kernel is None else _checks.one_of(kernel, "kernel", KERNELS)
+    return "lanczos3" if name == "lanczos" else name
 
 
 def _warped_axes(data: NDArray[Any], channel_axis: int | None, batch: bool) -> tuple[int, int]:
@@ -273,33 +292,47 @@ def _matrices(inverse_map: Any, images: int | None) -> NDArray[np.float64] | Non
     return np.stack([matrix_of(_params(item), "inverse_map") for item in inverse_map])
 
 
-def _coordinates(inverse_map: Any) -> NDArray[Any]:
+def _coordinates(inverse_map: Any, source: arrays.Source) -> Any:
+    if source.on_gpu:
+        table = arrays.take(inverse_map, "inverse_map", dtypes=(np.float32,))
+        arrays.expect_together(source, table)
+        return _checked(table.data)
     try:
         array = np.asarray(inverse_map)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"inverse_map must be a map or an array, got {type(inverse_map).__name__}: {error}") from None
     if array.dtype.kind not in "iuf":
         raise TypeError(f"inverse_map must be a map or an array of numbers, got {type(inverse_map).__name__}")
-    if array.ndim != 3 or array.shape[0] != 2:
-        expected = "(3, 3), or (2, rows, columns) for coordinates (several matrices make a list)"
-        raise ValueError(f"inverse_map must have shape {expected}, got {array.shape}")
-    if 0 in array.shape:
-        raise ValueError(f"inverse_map must not be empty, got shape {array.shape}")
     dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
-    return np.require(array, dtype, ["A"])
+    return np.require(_checked(array), dtype, ["A"])
 
 
-def _mapped(function: Callable[..., Any], arguments: Mapping[str, Any], size: Sequence[int]) -> NDArray[Any]:
-    """The coordinates that a function gives for all pixels, rows first."""
+def _checked(table: Any) -> Any:
+    if table.ndim != 3 or table.shape[0] != 2:
+        expected = "(3, 3), or (2, rows, columns) for coordinates (several matrices make a list)"
+        raise ValueError(f"inverse_map must have shape {expected}, got {table.shape}")
+    if 0 in table.shape:
+        raise ValueError(f"inverse_map must not be empty, got shape {table.shape}")
+    return table
+
+
+def _mapped(
+    function: Callable[..., Any], arguments: Mapping[str, Any], size: Sequence[int], source: arrays.Source
+) -> Any:
+    """The coordinates that a function gives for all pixels, rows first, where the image is."""
     rows, columns = np.indices(size, np.float64)
     points = np.column_stack([columns.ravel(), rows.ravel()])
     found = np.asarray(function(points, **arguments), np.float64)
     if found.shape != points.shape:
         raise ValueError(f"inverse_map must return points of shape {points.shape}, got {found.shape}")
-    return found.T[::-1].reshape(2, *size)
+    table = found.T[::-1].reshape(2, *size)
+    return source.backend.upload(table.astype(np.float32)) if source.on_gpu else table
 
 
-def _range(data: NDArray[Any], fill: float, mode: str) -> tuple[float, float]:
-    """The range of the image, and of what stands beside it."""
+def _limits(source: arrays.Source, fill: float, mode: str) -> tuple[float, float] | tuple[None, None]:
+    """The range of the image, and of what stands beside it; on a GPU its kernels find it, and nothing waits."""
+    if source.on_gpu:
+        return None, None
+    data = source.data
     low, high = float(np.fmin.reduce(data, axis=None)), float(np.fmax.reduce(data, axis=None))
     return (float(np.fmin(low, fill)), float(np.fmax(high, fill))) if mode == "constant" else (low, high)

@@ -17,13 +17,17 @@ def places(matrix, shape):
 
 
 def taps(position, order):
-    """Of one axis: the pixels around each position, and their weights."""
+    """Of one axis: the pixels around each position, and their weights; `order` 0, 1, 3 or "lanczos"."""
     if order == 0:
         return [(np.floor(position + 0.5), np.ones_like(position))]
     left = np.floor(position)
     t = position - left
     if order == 1:
         return [(left, 1 - t), (left + 1, t)]
+
+    if order == "lanczos":
+        weights = [np.sinc(t - k) * np.sinc((t - k) / 3) for k in range(-2, 4)]
+        return [(left + k, weight / sum(weights)) for k, weight in zip(range(-2, 4), weights, strict=True)]
 
     def keys(x):
         x = np.abs(x)
@@ -50,7 +54,7 @@ def warp(image, coordinates, order=1, mode="constant", cval=0.0, clip=True):
             weight = (weight_y * weight_x).reshape(*rows.shape, *extra)
             sample = np.where(outside.reshape(weight.shape), cval, image[np.maximum(i, 0), np.maximum(j, 0)])
             result += np.where(weight == 0, 0, weight * sample) if order == 1 else weight * sample
-    if clip and order == 3:
+    if clip and order not in (0, 1):
         low, high = np.nanmin(image), np.nanmax(image)
         if mode == "constant":
             low, high = np.fmin(low, cval), np.fmax(high, cval)
