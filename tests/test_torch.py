@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWa
 from torch.nn import functional  # noqa: E402
 
 import fastimg.torch as ft  # noqa: E402
-from fastimg import filters, metrics, models, transform  # noqa: E402
+from fastimg import augment, filters, metrics, models, transform  # noqa: E402
 
 MODES = ("nearest", "reflect", "mirror", "constant", "wrap")
 
@@ -478,6 +478,84 @@ def test_fsrcnn_goes_back_to_the_model():
     module = ft.FSRCNN.from_pretrained(2)
     image = np.linspace(0, 1, 80, dtype=np.float32).reshape(8, 10)
     np.testing.assert_array_equal(module.model()(image), models.FSRCNN.from_pretrained(2)(image))
+
+
+# ---- augmented datasets ----------------------------------------------------------------------------------------------
+
+
+class Pictures:
+    """Noise, a mask and a number; of module level, so that a spawned worker finds it."""
+
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        return rng.integers(0, 256, (12, 10, 3), np.uint8), rng.integers(0, 5, (12, 10), np.uint8), index
+
+
+def augmentation(*transforms, **options):
+    return augment.Compose([augment.Affine(degrees=15), augment.Flip(), *transforms], seed=3, **options)
+
+
+@pytest.mark.parametrize("context", [None, "fork", "spawn"])
+def test_augmented_batches_by_workers(context):
+    """The same as by hand, whoever does it: a worker that has been forked or spawned, and lives through epochs."""
+    transform = augmentation(augment.Normalize(0.5, 0.25), out_channel_axis=1)
+    dataset, pictures = (
+        ft.Augmented(Pictures(), transform, targets=["masks"]),
+        [*map(Pictures().__getitem__, range(11))],
+    )
+    fastimg.set_num_threads(2)  # the pool of threads is there before workers are forked
+    filters.gaussian(np.zeros((600, 600), np.float32), 3)
+    workers = {} if context is None else dict(num_workers=2, multiprocessing_context=context, persistent_workers=True)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4, timeout=60 if workers else 0, **workers)
+    for epoch in range(2):
+        dataset.set_epoch(epoch)
+        images, masks, numbers = (torch.cat(parts) for parts in zip(*loader, strict=True))
+        expected = transform(
+            [picture[0] for picture in pictures], index=11 * epoch, masks=[picture[1] for picture in pictures]
+        )
+        np.testing.assert_array_equal(images, expected[0])
+        np.testing.assert_array_equal(masks, expected[1])
+        assert numbers.tolist() == list(range(11))
+
+
+def threads_seen(images, *, index, threads):
+    return torch.full((len(images), 1), -1 if threads is None else threads)
+
+
+def test_augmented_takes_one_thread_in_a_worker(monkeypatch):
+    monkeypatch.setattr(augment.Compose, "__call__", lambda self, *given, **options: threads_seen(*given, **options))
+    for threads, here, there in [(None, -1, 1), (3, 3, 3)]:
+        dataset = ft.Augmented([torch.zeros(3, 3)] * 4, augmentation(channel_axis=None), threads=threads)
+        assert dataset[0].item() == here
+        loader = torch.utils.data.DataLoader(dataset, num_workers=1, multiprocessing_context="fork", timeout=60)
+        assert {batch.item() for batch in loader} == {there}
+
+
+def test_augmented_samples():
+    """Bare images and tuples, arrays and tensors, one at a time or together, everything that goes with an image."""
+    images = [torch.from_numpy(Pictures()[i][0]) for i in range(4)]
+    transform = augmentation(augment.MixUp())
+    bare = ft.Augmented(images, augmentation())
+    assert torch.equal(bare[-1], bare[3])
+    assert torch.equal(torch.stack(bare.__getitems__([1, 3])), torch.stack([bare[1], bare[3]]))
+    points, labels = [np.full((2, 2), i, np.float64) for i in range(4)], np.eye(4, dtype=np.float32)
+    whole = ft.Augmented([*zip(images, labels, points, strict=True)], transform, targets=["labels", "keypoints"])
+    image, label, point = zip(*whole.__getitems__([0, 1, 2, 3]), strict=True)
+    expected = transform(images, index=0, keypoints=points, labels=labels)
+    for found, wanted in zip((image, point, label), expected, strict=True):
+        np.testing.assert_array_equal(torch.stack(found), np.stack(wanted))
+
+
+def test_augmented_refuses():
+    with pytest.raises(TypeError, match=r"transform must be a fastimg.augment.Compose, got function"):
+        ft.Augmented([], lambda image: image)
+    with pytest.raises(ValueError, match="targets must be one of 'masks', 'keypoints', 'boxes', 'labels', got 'mask'"):
+        ft.Augmented([], augmentation(), targets=["mask"])
+    with pytest.raises(ValueError, match="epoch must be at least 0"):
+        ft.Augmented([], augmentation()).set_epoch(-1)
 
 
 # ---- importing -------------------------------------------------------------------------------------------------------

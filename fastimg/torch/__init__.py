@@ -3,6 +3,7 @@
 Importing this module imports torch; no other of fastimg does.
 """
 
+from .data import Augmented
 from .filters import Gaussian, gaussian
 from .metrics import StructuralSimilarity, structural_similarity
 from .models import FSRCNN, Network
@@ -11,6 +12,7 @@ from .transform import Resize, Warp, resize, warp
 
 __all__ = [
     "FSRCNN",
+    "Augmented",
     "Conv2d",
     "ConvTranspose2d",
     "Gaussian",
