@@ -502,12 +502,9 @@ def augmentation(*transforms, **options):
 def test_augmented_batches_by_workers(context):
     """The same as by hand, whoever does it: a worker that has been forked or spawned, and lives through epochs."""
     transform = augmentation(augment.Normalize(0.5, 0.25), out_channel_axis=1)
-    dataset, pictures = (
-        ft.Augmented(Pictures(), transform, targets=["masks"]),
-        [*map(Pictures().__getitem__, range(11))],
-    )
-    fastimg.set_num_threads(2)  # the pool of threads is there before workers are forked
-    filters.gaussian(np.zeros((600, 600), np.float32), 3)
+    dataset = ft.Augmented(Pictures(), transform, targets=["masks"])
+    pictures = [dataset.dataset[index] for index in range(11)]
+    filters.gaussian(np.zeros((600, 600), np.float32), 3, threads=2)  # its threads are there before workers are forked
     workers = {} if context is None else dict(num_workers=2, multiprocessing_context=context, persistent_workers=True)
     loader = torch.utils.data.DataLoader(dataset, batch_size=4, timeout=60 if workers else 0, **workers)
     for epoch in range(2):
