@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Network', 'active_target', 'augment', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'mix', 'multiply_adds', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'random_words', 'remap', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets', 'warp']
+__all__: list[str] = ['Network', 'active_target', 'augment', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'mix', 'multiply_adds', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'random_words', 'remap', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets', 'warp', 'warp_by_function']
 class Network:
     def __init__(self, multiplier: str) -> None:
         ...
@@ -77,4 +77,6 @@ def structural_similarity(image0: numpy.ndarray, image1: numpy.ndarray, map: num
 def supported_targets() -> list[str]:
     ...
 def warp(image: numpy.ndarray, result: numpy.ndarray, matrices: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], kernel: str, mode: str, cval: typing.SupportsFloat | typing.SupportsIndex, low: typing.SupportsFloat | typing.SupportsIndex, high: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+def warp_by_function(image: numpy.ndarray, result: numpy.ndarray, function: typing.SupportsInt | typing.SupportsIndex, parameters: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], kernel: str, mode: str, cval: typing.SupportsFloat | typing.SupportsIndex, low: typing.SupportsFloat | typing.SupportsIndex, high: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

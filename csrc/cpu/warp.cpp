@@ -13,11 +13,13 @@
 namespace fastimg {
 namespace {
 
-// Where the pixels of the result come from: matrices, or a table if there are none.
+// Where the pixels of the result come from: matrices, a function, or a table if there are neither.
 struct Map {
     const double* matrices;
     ptrdiff_t count;
     Array table;
+    CoordinateFunction function;
+    const double* parameters;
 };
 
 }  // namespace
@@ -37,11 +39,16 @@ void dispatch(const Array& image, const Array& result, const Map& map, const Sam
 
 void warp(const Array& image, const Array& result, const double* matrices, ptrdiff_t count, const Sampling& sampling,
           int threads) {
-    dispatch(image, result, {matrices, count, {}}, sampling, threads);
+    dispatch(image, result, {matrices, count, {}, nullptr, nullptr}, sampling, threads);
 }
 
 void remap(const Array& image, const Array& result, const Array& coordinates, const Sampling& sampling, int threads) {
-    dispatch(image, result, {nullptr, 1, coordinates}, sampling, threads);
+    dispatch(image, result, {nullptr, 1, coordinates, nullptr, nullptr}, sampling, threads);
+}
+
+void warp_by_function(const Array& image, const Array& result, CoordinateFunction function, const double* parameters,
+                      const Sampling& sampling, int threads) {
+    dispatch(image, result, {nullptr, 1, {}, function, parameters}, sampling, threads);
 }
 
 }  // namespace fastimg

@@ -1,9 +1,9 @@
 // Warp: lanes are neighbouring pixels of the result, whose taps are gathered from the image.
 //
 // A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
-// stays in the cache. Of a line of a tile the places are computed first, for matrices and tables alike: whole coordinates
-// and the fractions between them; a line ahead, so that what it reads is on its way while another is sampled. Then vectors
-// of pixels are sampled: where all taps of all lanes are inside, by gathers of 64 bits, each of which brings as many
+// stays in the cache. Of a line of a tile the places are computed first, for all maps alike: whole coordinates and the
+// fractions between them; a line ahead, so that what it reads is on its way while another is sampled. Then vectors of
+// pixels are sampled: where all taps of all lanes are inside, by gathers of 64 bits, each of which brings as many
 // channels, and neighbouring taps, as fit in (one the two taps of three bytes in a row); elsewhere tap by tap, and where
 // all are outside not at all. Channels come out as lines of their own and are interleaved on their way to memory.
 // (Vectors of whole pixels, each tap one load of its channels, are no faster than gathers here, and slower for bytes.)
@@ -593,6 +593,14 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                 go_through([&](ptrdiff_t x, ptrdiff_t n) {
                     return [&, n, products = Products(m, x)](ptrdiff_t y, Places<A>& places) {
                         places_of(m, products, y, n, shift, places);
+                    };
+                });
+            } else if (map.function) {
+                go_through([&](ptrdiff_t x, ptrdiff_t n) {
+                    return [&, x, n](ptrdiff_t y, Places<A>& places) {
+                        double line[2 * kTileColumns];
+                        map.function(y, x, n, line, map.parameters);
+                        places_of(line, line + n, 1, n, shift, places);
                     };
                 });
             } else if (map.table.dtype == DType::f32) {

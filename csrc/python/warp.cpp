@@ -57,6 +57,19 @@ void bind_warp(py::module_& m) {
         },
         py::arg("image"), py::arg("result"), py::arg("coordinates"), py::arg("kernel"), py::arg("mode"),
         py::arg("cval"), py::arg("low"), py::arg("high"), py::arg("threads"));
+    m.def(
+        "warp_by_function",
+        [](const py::array& image, py::array result, uintptr_t function,
+           const py::array_t<double, py::array::c_style>& parameters, const std::string& kernel,
+           const std::string& mode, double cval, double low, double high, int threads) {
+            const Array a = readable(image), b = writable(result);
+            const Sampling s = sampling(kernel, mode, cval, low, high);
+            const double* const p = parameters.data();
+            py::gil_scoped_release nogil;
+            warp_by_function(a, b, reinterpret_cast<CoordinateFunction>(function), p, s, threads);
+        },
+        py::arg("image"), py::arg("result"), py::arg("function"), py::arg("parameters"), py::arg("kernel"),
+        py::arg("mode"), py::arg("cval"), py::arg("low"), py::arg("high"), py::arg("threads"));
 }
 
 }  // namespace fastimg

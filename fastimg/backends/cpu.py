@@ -27,6 +27,7 @@ from .._fastimg_cpu import remap as remap
 from .._fastimg_cpu import resize as resize
 from .._fastimg_cpu import structural_similarity as structural_similarity
 from .._fastimg_cpu import warp as warp
+from .._fastimg_cpu import warp_by_function as warp_by_function
 from .._planes import hand_over, unit
 
 

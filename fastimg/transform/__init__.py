@@ -1,7 +1,8 @@
 """Geometric transforms: resizing with the kernels and values of MATLAB's ``imresize``, warping with scikit-image's."""
 
+from .compiled import CompiledMap
 from .projective import AffineTransform, ProjectiveTransform
 from .resizing import rescale, resize
 from .warping import rotate, warp
 
-__all__ = ["AffineTransform", "ProjectiveTransform", "rescale", "resize", "rotate", "warp"]
+__all__ = ["AffineTransform", "CompiledMap", "ProjectiveTransform", "rescale", "resize", "rotate", "warp"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import _checks, arrays
 from .axes import arranged, output_size, two_axes
+from .compiled import CompiledMap
 from .projective import AffineTransform, ProjectiveTransform, matrix_of, pair_of
 
 __all__ = ["rotate", "warp"]
@@ -43,14 +44,14 @@ def warp(
     image : array of uint8, uint16, float16, float32 or float64
         Two dimensions or more; the first two are rows and columns, but for `channel_axis`; any strides. On a GPU not
         float64.
-    inverse_map : (3, 3) array_like, transform, callable, (2, rows, columns) array, or list of matrices or transforms
+    inverse_map : (3, 3) array_like, transform, callable, CompiledMap, (2, rows, columns) array, or list
         What goes from the result's coordinates to the image's. A matrix sends (column, row, 1) to a multiple of it; a
         transform holds one as ``params``, as those of this module and of scikit-image do. A callable takes (M, 2)
-        points, columns first, and returns as many. An array holds coordinates for each pixel, **rows first**, best as
-        float32 (OpenCV's ``map2, map1``). A list holds a map of the first two kinds for each image of a batch, whose
-        first axis counts images.
+        points, columns first, and returns as many; a `CompiledMap` has a function of one pixel, which becomes part of
+        the kernel. An array holds coordinates for each pixel, **rows first**, best as float32 (OpenCV's ``map2,
+        map1``). A list holds matrices or transforms, one for each image of a batch, whose first axis counts images.
     map_args : mapping, optional
-        Keyword arguments for a callable.
+        Keyword arguments for a callable or a `CompiledMap`, of which the latter takes numbers.
     output_shape : (rows, columns), optional
         By default the image's, or that of the array of coordinates. The image's other axes may stand too.
     order : {1, 0, 3}, optional
@@ -142,13 +143,16 @@ def warp(
     size = [shape[a] for a in rows_and_columns]
     if output_shape is not None:
         size = output_size(shape, rows_and_columns, output_shape)
-    if matrices is None and coordinates is None:
+    compiled = inverse_map if isinstance(inverse_map, CompiledMap) else None
+    if matrices is None and coordinates is None and compiled is None:
         coordinates = _mapped(inverse_map, map_args or {}, size, source)
     if coordinates is not None and coordinates.shape[1:] != tuple(size):
         raise ValueError(f"inverse_map must have shape {(2, *size)} for the output_shape, got {coordinates.shape}")
     interpolation = _interpolation(kernel, order)
     if source.on_gpu and interpolation == "lanczos3":
         raise ValueError(f"kernel must be one of 'nearest', 'bilinear', 'bicubic' on a GPU, got {kernel!r}")
+    if source.on_gpu and compiled is not None:
+        raise TypeError("inverse_map must be no CompiledMap on a GPU: it is compiled for the CPU")
     _checks.one_of(mode, "mode", MODES)
     clip = _checks.boolean(clip, "clip")
     dtype, top = source.data.dtype, 1
@@ -170,7 +174,9 @@ def warp(
     low, high = _limits(source, fill, mode) if clip and overshoots else (-math.inf, math.inf)
     pair = arranged(source.data, result.data, *rows_and_columns, batch=0 if batch else None)
     options = (interpolation, mode, fill, low, high, count)
-    if coordinates is not None:
+    if compiled is not None:
+        source.backend.warp_by_function(*pair, compiled.address, compiled.parameters(map_args or {}), *options)
+    elif coordinates is not None:
         source.backend.remap(*pair, coordinates, *options)
     else:
         source.backend.warp(*pair, matrices, *options)
