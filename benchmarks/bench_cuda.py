@@ -404,6 +404,66 @@ def resize_jobs() -> Iterator[Job]:
     )
 
 
+def warp_jobs() -> Iterator[Job]:
+    """A small turn, linear. CuPy takes channels as an axis of its own, PyTorch planes and a grid made before."""
+    from cupyx.scipy import ndimage
+
+    matrix = transform.AffineTransform(rotation=0.1, scale=0.95, translation=(60, -40)).params
+    (a, b, c), (d, e, f) = matrix[:2]
+    rows, columns = HD
+    y, x = torch.meshgrid(
+        torch.arange(rows, dtype=torch.float64, device="cuda"),
+        torch.arange(columns, dtype=torch.float64, device="cuda"),
+        indexing="ij",
+    )
+    places = torch.stack([d * x + e * y + f, a * x + b * y + c]).float()
+    grid = torch.stack([2 * places[1] / (columns - 1) - 1, 2 * places[0] / (rows - 1) - 1], -1)[None]
+    table = cupy.asarray(places)
+    for shape, dtype, tolerance in (
+        (HD, "float32", 1e-3),  # of PyTorch's grid: its coordinates are within 2^-13 pixels
+        ((*HD, 3), "float32", 1e-3),
+        (HD, "uint8", 1.0),  # of cupyx's integers: their fractions are cut off
+        ((*HD, 3), "uint8", 1.0),
+    ):
+        images = rotated(noisy(shape, dtype))
+        out, theirs = cupy.empty_like(images[0]), cupy.empty_like(images[0])
+        axes = len(shape)
+        turned = cupy.asarray(np.array([[e, d, 0], [b, a, 0], [0, 0, 1]])[:axes, :axes])
+        shift = (f, c, 0.0)[:axes]
+        candidates: dict[str, Call] = {
+            "fastimg": lambda i, x=images, out=out: transform.warp(turn(x, i), matrix, preserve_range=True, out=out),
+            "fastimg, coordinates": lambda i, x=images, out=out: transform.warp(
+                turn(x, i), table, preserve_range=True, out=out
+            ),
+            "copy": lambda i, x=images, out=out: cupy.copyto(out, turn(x, i)),
+            "cupyx": lambda i, x=images, m=turned, s=shift, out=theirs: ndimage.affine_transform(
+                turn(x, i), m, s, output=out, order=1, mode="grid-constant"
+            ),
+        }
+        if dtype == "float32":
+            planes = [t.reshape(rows, columns, -1).permute(2, 0, 1)[None].contiguous() for t in as_torch(images)]
+            candidates["torch"] = lambda i, x=planes: F.grid_sample(turn(x, i), grid, align_corners=True)[0].permute(
+                1, 2, 0
+            )
+        yield Job(
+            f"warp 1920×1080 {'RGB' if len(shape) == 3 else 'grey'} {dtype}, affine, linear", candidates, tolerance
+        )
+    images = rotated(noisy((*HD, 3), "uint8"))
+    out = cupy.empty_like(images[0])
+    tilt = np.array([[0.95, 0.1, 20], [-0.1, 0.95, 40], [1e-5, 2e-5, 1]])
+    for name, inverse_map, order in (("affine, nearest", matrix, 0), ("affine, cubic", matrix, 3), ("tilted", tilt, 1)):
+        yield Job(
+            f"warp 1920×1080 RGB uint8, {name}",
+            {
+                "fastimg": lambda i, x=images, out=out, m=inverse_map, order=order: transform.warp(
+                    turn(x, i), m, order=order, preserve_range=True, out=out
+                ),
+                "copy": lambda i, x=images, out=out: cupy.copyto(out, turn(x, i)),
+            },
+            0.0,
+        )
+
+
 def launch_jobs() -> Iterator[Job]:
     """What a call costs in Python, on an image so small that nothing else counts; no rotation is needed."""
     from cupyx.scipy import ndimage
@@ -443,6 +503,7 @@ JOBS = {
     "convolution": convolution_jobs,
     "metrics": metric_jobs,
     "resize": resize_jobs,
+    "warp": warp_jobs,
     "denoise_nl_means": denoise_nl_means_jobs,
     "colour": colour_jobs,
     "small networks": small_network_jobs,

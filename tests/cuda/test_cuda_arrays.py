@@ -134,6 +134,7 @@ OPERATIONS = {
     ),
     "network": lambda image, out, kernel: NETWORK(planes(image), out=planes(out)),
     "network, halves": lambda image, out, kernel: NETWORK(planes(image), out=planes(out), precision="float16"),
+    "warp": lambda image, out, kernel: transform.warp(image, np.diag([0.5, 0.5, 1]), order=3, out=out),
     "random_noise": lambda image, out, kernel: util.random_noise(image, rng=1, out=out),
     "mean_squared_error": lambda image, out, kernel: metrics.mean_squared_error(image, out),
     "structural_similarity": lambda image, out, kernel: metrics.structural_similarity(

@@ -20,3 +20,5 @@ from .runtime import constants as constants
 from .runtime import empty as empty
 from .runtime import upload as upload
 from .structural_similarity import structural_similarity as structural_similarity
+from .warp import remap as remap
+from .warp import warp as warp

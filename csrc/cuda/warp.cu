@@ -1,0 +1,599 @@
+// Warping: every pixel of the result shows the image at the place that a map gives it (csrc/cpu/warp.hpp).
+//
+// A warp makes 32 columns of 16 rows of the result (8 or 4 where pixels are large), the eight warps of a block 64
+// columns of four times as many rows. Its lanes are 16 columns of 2 rows, so that what they read together lies together
+// even if the image is turned; a thread takes a pixel of each such part. Of some pixels at a time it finds the places,
+// loads all taps, and then interpolates. A row of taps of all channels comes in as words of 32 bits, whatever byte it
+// begins at, if they are fewer than its samples. Results are put side by side in shared memory and leave in pieces of
+// 16 bytes.
+//   Where a pixel's taps are not all inside, or lie where a word would reach beyond the row, they are fetched one by
+//   one. So are those of images whose pixels do not lie side by side, or have other than 1, 3 or 4 channels, which
+//   leave as they come.
+//
+// Places are numbers of 2^-32 pixels in 64 bits: the whole coordinate is the upper word, the fraction the lower, and
+// adding one is two instructions, where double has 1/64 of float's rate on many devices.
+//   Affine maps: in double for a thread's first pixel, as the CPU's; to the others by steps rounded to 2^-32, eight at
+//   most. They miss less than 2^-29 pixels and 2^-49 of the largest coordinate, of which double itself misses a part.
+//   Projective maps: by a reciprocal of the divisor in float, refined once in double: 2^-44 of the coordinate.
+//   Coordinates from a table are floats, split exactly.
+// A nearest pixel depends on which side of a half a place is: an affine place that is nearer to one than it may miss is
+// found again in double, with the CPU's roundings, and so are all of a projective map. Nearest pixels are the CPU's,
+// ties and all.
+//
+// For cubic samples that are clipped, a first launch leaves the extremes of 256 parts of the image in scratch memory,
+// from which every warp finds those of the image: nothing waits for them.
+//
+// Through memory goes each pixel once, in and out, if the map keeps neighbours together, and 8 bytes of a table; what
+// neighbouring tiles share comes from the caches. Counts of instructions in docs/cuda/warp.md.
+//
+// Macros: IN (type of samples); AXES (of samples, after merging) for the extremes; for the result OUT (type of
+// samples), CHANNELS (1, 3 or 4 that lie side by side, else 0), TAPS (along an axis: 1, 2 or 4), MAP.
+#include "support/border.cuh"
+#include "support/offset.cuh"
+#include "support/vector_access.cuh"
+#include "support/view.cuh"
+
+using namespace fastimg;
+
+namespace {
+
+struct Extremes {
+    float low, high;  // NaN where there is nothing but NaN
+};
+
+__device__ Extremes merged(Extremes a, Extremes b) { return {fminf(a.low, b.low), fmaxf(a.high, b.high)}; }
+
+__device__ Extremes extremes_of_warp(Extremes own) {
+    for (int lanes = kWarp / 2; lanes > 0; lanes /= 2)
+        own = merged(own, {__shfl_xor_sync(kFullWarp, own.low, lanes), __shfl_xor_sync(kFullWarp, own.high, lanes)});
+    return own;
+}
+
+__device__ constexpr int kParts = 256;  // of an image, for its extremes
+
+#ifdef AXES
+
+// ---- the range of an image ------------------------------------------------------------------------------------------
+
+__device__ constexpr int kThreads = 1024, kMostAxes = 8;
+__device__ constexpr int kLength = 16 / int(sizeof(IN));  // samples that are loaded in one piece
+
+struct Parameters {
+    View<kMostAxes> image;
+    int64_t shape[kMostAxes];
+    int64_t samples;
+    int64_t pieces;  // of 16 bytes, where all samples lie side by side
+    Extremes* parts;
+};
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(kThreads) warp_extremes(const Parameters parameters) {
+    __shared__ Extremes of_warps[kWarp];
+    const IN* const image = static_cast<const IN*>(parameters.image.data);
+    const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(kParts) * kThreads;
+    Extremes extremes = {__uint_as_float(0x7fffffff), __uint_as_float(0x7fffffff)};
+    for (int64_t i = first; i < parameters.pieces; i += step) {
+        const Pack<IN, kLength> piece = load_pack<kLength>(image + i * kLength);
+#pragma unroll
+        for (int k = 0; k < kLength; ++k)
+            extremes = merged(extremes, {to_float(piece.values[k]), to_float(piece.values[k])});
+    }
+    for (int64_t i = parameters.pieces * kLength + first; i < parameters.samples; i += step) {
+        const float x = to_float(image[offset_of<AXES>(i, parameters.shape, parameters.image.stride)]);
+        extremes = merged(extremes, {x, x});
+    }
+    extremes = extremes_of_warp(extremes);
+    if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = extremes;
+    __syncthreads();
+    if (threadIdx.x >= kWarp) return;
+    extremes = extremes_of_warp(of_warps[threadIdx.x]);
+    if (threadIdx.x == 0) parameters.parts[blockIdx.x] = extremes;
+}
+
+#else
+
+// ---- where things lie -----------------------------------------------------------------------------------------------
+
+enum Maps { kAffine, kProjective, kExact, kTable };   // as warp.py numbers them
+enum AxisNumber { kRow, kColumn, kChannel, kBatch };  // as warp.py orders axes
+__device__ constexpr int kAxes = kBatch + 5;
+__device__ constexpr int kMatrices = 32;
+
+__device__ constexpr int kWarpsAcross = 2, kWarpsDown = 4, kWarps = kWarpsAcross * kWarpsDown;
+__device__ constexpr int kThreads = kWarps * kWarp;
+__device__ constexpr int kLanesAcross = 16, kLanesDown = kWarp / kLanesAcross;
+__device__ constexpr int kTileColumns = 32;  // of a warp
+__device__ constexpr int kPixelBytes = CHANNELS * int(sizeof(OUT));
+__device__ constexpr int kTileRows = kPixelBytes <= 4 ? 16 : kPixelBytes < 12 ? 8 : 4;
+__device__ constexpr int kAcross = kTileColumns / kLanesAcross;        // pixels of a thread
+__device__ constexpr int kSteps = kAcross * (kTileRows / kLanesDown);  // all of them
+// Of them loaded at a time: as many as registers hold.
+__device__ constexpr int kTogether = TAPS == 4 || MAP == kExact                               ? 1
+                                     : CHANNELS * int(sizeof(IN)) >= 12 || MAP == kProjective ? 2
+                                                                                              : 4;
+__device__ constexpr int kBlocks = TAPS == 4 ? 2 : 4;  // to a multiprocessor at least: leaves registers enough
+
+struct Parameters {
+    View<kAxes> image, result;
+    View<3> table;          // rows, then columns of places, by row and column of the result
+    const Extremes* parts;  // of the image, if samples are clipped
+    double matrix[kMatrices][9];
+    int32_t matrices;       // one, or one for each image of the first axis of the batch
+    int32_t rows, columns;  // of the image
+    int32_t shape[kAxes];   // of the result
+    int32_t batch_axes;
+    int32_t tiles_across, tiles_down;
+    int32_t mode;
+    uint32_t margin;         // what a place may be off, in its units
+    int32_t result_vectors;  // whether tiles may be written in pieces of 16 bytes
+    float constant;          // in the image's units
+    float beside;            // the constant, as a result
+    float factor;            // of float results
+};
+
+// What a warp works at.
+struct Tile {
+    const IN* image;
+    OUT* result;  // pixel (0, 0)
+    const double* matrix;
+    int row, column;        // of its first pixel in the result
+    int my_row, my_column;  // of the thread's first
+};
+
+__device__ Tile locate(const Parameters& parameters) {
+    const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
+    unsigned rest = blockIdx.x;
+    Tile tile;
+    tile.column = (int(rest % parameters.tiles_across) * kWarpsAcross + warp % kWarpsAcross) * kTileColumns;
+    rest /= parameters.tiles_across;
+    tile.row = (int(rest % parameters.tiles_down) * kWarpsDown + warp / kWarpsAcross) * kTileRows;
+    rest /= parameters.tiles_down;
+    tile.my_column = tile.column + lane % kLanesAcross;
+    tile.my_row = tile.row + lane / kLanesAcross;
+    tile.image = static_cast<const IN*>(parameters.image.data);
+    tile.result = static_cast<OUT*>(parameters.result.data);
+    tile.matrix = parameters.matrix[parameters.matrices > 1 ? rest % parameters.shape[kBatch] : 0];
+    for (int axis = kBatch; axis < kBatch + parameters.batch_axes; ++axis) {
+        const unsigned n = unsigned(parameters.shape[axis]), i = rest % n;
+        tile.image += i * parameters.image.stride[axis];
+        tile.result += i * parameters.result.stride[axis];
+        rest /= n;
+    }
+    return tile;
+}
+
+// ---- places ---------------------------------------------------------------------------------------------------------
+
+__device__ constexpr double kUnit = 0x1p32, kFar = 0x1p30;  // of a place; how far coordinates count
+__device__ constexpr int kNowhere = -0x7fffffff - 1;        // of coordinates that are not finite
+__device__ constexpr int kUnknown = kNowhere + 1;           // of those to be found in double
+__device__ constexpr bool kNearest = TAPS == 1;
+
+// Whole coordinates, and the fractions beyond them; of nearest pixels only the former.
+struct Place {
+    int column, row;
+    float right, down;
+};
+
+struct Coordinate {
+    int whole;
+    float rest;
+};
+
+__device__ Coordinate split(double x) {
+    const double near = fmin(fmax(x, -kFar), kFar), below = floor(near);
+    return {x - x == 0 ? int(below) : kNowhere, float(near - below)};
+}
+
+__device__ Coordinate split(float x) {
+    const float near = fminf(fmaxf(x, -float(kFar)), float(kFar)), below = floorf(near), rest = near - below;
+    return {x - x == 0 ? int(below) + (kNearest && rest >= 0.5f) : kNowhere, rest};
+}
+
+__device__ Coordinate split(int64_t units) { return {int(units >> 32), __uint2float_rn(uint32_t(units)) * 0x1p-32f}; }
+
+// Whether a place is so near to the border of two pixels that rounding decides between them.
+__device__ bool is_doubtful(int64_t units, uint32_t margin) { return uint32_t(units) + margin < 2 * margin; }
+
+__device__ double sum_of_products(const double* m, int x, int y) {  // never fused, as on the CPU
+    return __dadd_rn(__dadd_rn(__dmul_rn(m[0], double(x)), __dmul_rn(m[1], double(y))), m[2]);
+}
+
+// In double, as on the CPU.
+__device__ Place exact_place(const double* m, int x, int y) {
+    const double divisor = sum_of_products(m + 6, x, y), shift = kNearest ? 0.5 : 0.0;
+    const Coordinate column = split(__dadd_rn(sum_of_products(m, x, y) / divisor, shift));
+    const Coordinate row = split(__dadd_rn(sum_of_products(m + 3, x, y) / divisor, shift));
+    return {column.whole, row.whole, column.rest, row.rest};
+}
+
+// The places of a thread's pixels, which lie so many of the warp's parts to the right of its first and below.
+template <int Kind>
+struct Map;
+
+template <>
+struct Map<kAffine> {
+    const Parameters& parameters;
+    const Tile& tile;
+    int64_t column, row;  // of the first pixel
+    int64_t across[2], down[2];
+
+    __device__ static int64_t units(double x) { return __double2ll_rn(x * kUnit); }
+
+    __device__ Map(const Parameters& parameters, const Tile& tile) : parameters(parameters), tile(tile) {
+        const double* const m = tile.matrix;
+        const int64_t half = kNearest ? int64_t(1) << 31 : 0;
+        column = units(sum_of_products(m, tile.my_column, tile.my_row)) + half;
+        row = units(sum_of_products(m + 3, tile.my_column, tile.my_row)) + half;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            across[i] = units(m[3 * i] * kLanesAcross);
+            down[i] = units(m[3 * i + 1] * kLanesDown);
+        }
+    }
+
+    __device__ Place at(int right, int below) const {
+        const int64_t x = column + right * across[0] + below * down[0];
+        const int64_t y = row + right * across[1] + below * down[1];
+        const bool doubtful = is_doubtful(x, parameters.margin) || is_doubtful(y, parameters.margin);
+        const Coordinate column = split(x), row = split(y);
+        return {kNearest && doubtful ? kUnknown : column.whole, row.whole, column.rest, row.rest};
+    }
+};
+
+template <>
+struct Map<kProjective> {
+    const Tile& tile;
+
+    __device__ Map(const Parameters&, const Tile& tile) : tile(tile) {}
+
+    __device__ Place at(int right, int below) const {
+        const int x = tile.my_column + right * kLanesAcross, y = tile.my_row + below * kLanesDown;
+        const double* const m = tile.matrix;
+        const double divisor = sum_of_products(m + 6, x, y);
+        const float about = float(divisor);
+        double reciprocal = 1.0f / about;
+        reciprocal = fma(reciprocal, fma(-divisor, reciprocal, 1.0), reciprocal) * kUnit;
+        const int64_t column = __double2ll_rn(fma(m[0], double(x), fma(m[1], double(y), m[2])) * reciprocal);
+        const int64_t row = __double2ll_rn(fma(m[3], double(x), fma(m[4], double(y), m[5])) * reciprocal);
+        const Coordinate h = split(column), v = split(row);
+        const bool is_far = abs(h.whole) >= int(kFar) || abs(v.whole) >= int(kFar);
+        return {fabsf(about) > 0x1p-100f && !is_far ? h.whole : kUnknown, v.whole, h.rest, v.rest};
+    }
+};
+
+template <>
+struct Map<kExact> {
+    const Tile& tile;
+
+    __device__ Map(const Parameters&, const Tile& tile) : tile(tile) {}
+
+    __device__ Place at(int right, int below) const {
+        return exact_place(tile.matrix, tile.my_column + right * kLanesAcross, tile.my_row + below * kLanesDown);
+    }
+};
+
+template <>
+struct Map<kTable> {
+    const Parameters& parameters;
+    const Tile& tile;
+
+    __device__ Map(const Parameters& parameters, const Tile& tile) : parameters(parameters), tile(tile) {}
+
+    __device__ Place at(int right, int below) const {
+        const int x = min(tile.my_column + right * kLanesAcross, parameters.shape[kColumn] - 1);
+        const int y = min(tile.my_row + below * kLanesDown, parameters.shape[kRow] - 1);
+        const float* const at = parameters.table.at<const float>(0, y, x);
+        const Coordinate row = split(at[0]), column = split(at[parameters.table.stride[0]]);
+        return {column.whole, row.whole, column.rest, row.rest};
+    }
+};
+
+// The same, those in double that a map does not know.
+__device__ Place known_place(const Map<MAP>& map, const Tile& tile, int right, int below) {
+    const Place place = map.at(right, below);
+    constexpr bool kMayBeUnknown = MAP == kProjective || (MAP == kAffine && kNearest);
+    if (!kMayBeUnknown || place.column != kUnknown) return place;
+    return exact_place(tile.matrix, tile.my_column + right * kLanesAcross, tile.my_row + below * kLanesDown);
+}
+
+// ---- interpolation --------------------------------------------------------------------------------------------------
+
+// Of N taps at the fraction `t` between the inner two; `at(k)` is a tap and `bias`, exactly.
+template <int N>
+struct Weights;
+
+template <>
+struct Weights<1> {
+    __device__ explicit Weights(float) {}
+    template <class At>
+    __device__ float sum(const At& at, float bias) const {
+        return at(0) - bias;
+    }
+};
+
+template <>
+struct Weights<2> {
+    float t;
+    __device__ explicit Weights(float t) : t(t) {}
+    template <class At>
+    __device__ float sum(const At& at, float bias) const {
+        const float a = at(0), without = a - bias, between = fmaf(t, at(1) - a, without);
+        return !is_integer<IN> && t == 0 ? without : between;  // a NaN does not count where its weight is 0
+    }
+};
+
+template <>
+struct Weights<4> {
+    float weight[4];
+    __device__ explicit Weights(float t)
+        : weight{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
+                 (0.5f * t - 0.5f) * t * t} {}
+    template <class At>
+    __device__ float sum(const At& at, float bias) const {
+        float total = 0;
+#pragma unroll
+        for (int k = 0; k < 4; ++k) total = fmaf(weight[k], at(k) - bias, total);
+        return total;
+    }
+};
+
+// What becomes of a sum.
+struct Finish {
+    Extremes clip;
+    float factor;
+
+    __device__ explicit Finish(const Parameters& parameters) : factor(parameters.factor) {
+        if (TAPS < 4 || parameters.parts == nullptr) return;
+        clip = parameters.parts[threadIdx.x % kWarp];
+        for (int part = kWarp; part < kParts; part += kWarp)
+            clip = merged(clip, parameters.parts[part + threadIdx.x % kWarp]);
+        clip = extremes_of_warp(clip);
+        if (parameters.mode == kConstant) clip = merged(clip, {parameters.constant, parameters.constant});
+    }
+
+    __device__ float apply(float x, const Parameters& parameters) const {
+        if (TAPS == 4 && parameters.parts != nullptr) {  // not by `fminf` and `fmaxf`, so that NaN stays
+            x = x < clip.low ? clip.low : x;
+            x = x > clip.high ? clip.high : x;
+        }
+        return is_integer<IN> && !is_integer<OUT> ? x * factor : x;
+    }
+};
+
+// ---- taps one by one ------------------------------------------------------------------------------------------------
+
+__device__ constexpr int kFirst = TAPS == 4 ? -1 : 0;  // tap, from the whole coordinate
+
+// All channels of a pixel at any place, `step` apart.
+__device__ void sample_anywhere(const Parameters& parameters, const Tile& tile, const Place& place,
+                                const Finish& finish, OUT* to, int64_t step) {
+    int column[TAPS], row[TAPS];
+    bool column_inside = false, row_inside = false;
+#pragma unroll
+    for (int k = 0; k < TAPS; ++k) {
+        column[k] = border_index(place.column + kFirst + k, parameters.columns, parameters.mode);
+        row[k] = border_index(place.row + kFirst + k, parameters.rows, parameters.mode);
+        column_inside |= column[k] >= 0;
+        row_inside |= row[k] >= 0;
+    }
+    // Beside the image stands the constant, however weights are rounded.
+    const bool somewhere = column_inside && row_inside && place.column != kNowhere && place.row != kNowhere;
+    const Weights<TAPS> right(place.right), down(place.down);
+    const View<kAxes>& image = parameters.image;
+    const IN* from = tile.image;
+#pragma unroll 1
+    for (int c = 0; c < parameters.shape[kChannel]; ++c, from += image.stride[kChannel], to += step) {
+        const auto tap = [&](int j, int k) {
+            if (column[k] < 0 || row[j] < 0) return parameters.constant;
+            return to_float(from[row[j] * image.stride[kRow] + column[k] * image.stride[kColumn]]);
+        };
+        float value = parameters.beside;
+        if (somewhere) {
+            value = down.sum([&](int j) { return right.sum([&](int k) { return tap(j, k); }, 0); }, 0);
+            value = finish.apply(value, parameters);
+        }
+        *to = from_float<OUT>(value);
+    }
+}
+
+#if CHANNELS
+
+// ---- taps all inside ------------------------------------------------------------------------------------------------
+
+// Neighbouring samples in a row: those of TAPS pixels.
+struct Run {
+    static constexpr int kSamples = TAPS * CHANNELS, kSize = int(sizeof(IN)), kBytes = kSamples * kSize;
+    static constexpr int kMostWords = divide_up(kBytes + 4 - kSize, 4);  // that they may lie in
+    static constexpr bool kByPixels = CHANNELS == 4;                     // which are aligned
+    static constexpr bool kOneByOne = !kByPixels && kMostWords >= kSamples;
+    // Pixels beside them that words may reach into.
+    static constexpr int kBefore = kByPixels || kOneByOne ? 0 : divide_up(4 - kSize, CHANNELS* kSize);
+    static constexpr int kAfter = kByPixels || kOneByOne ? 0 : divide_up(4 * kMostWords - kBytes, CHANNELS* kSize);
+
+    uint32_t words[kOneByOne ? kSamples : divide_up(kBytes, 4)];
+
+    __device__ void load(const IN* from) {
+        if constexpr (kByPixels) {
+#pragma unroll
+            for (int k = 0; k < TAPS; ++k) {
+                const Pack<uint32_t, kSize> pixel = bits_as<Pack<uint32_t, kSize>>(load_pack<4>(from + 4 * k));
+#pragma unroll
+                for (int i = 0; i < kSize; ++i) words[k * kSize + i] = pixel.values[i];
+            }
+        } else if constexpr (kOneByOne) {
+#pragma unroll
+            for (int i = 0; i < kSamples; ++i) words[i] = bits_of(from[i]);
+        } else {
+            const uint64_t address = reinterpret_cast<uint64_t>(from);
+            const uint32_t* const aligned = reinterpret_cast<const uint32_t*>(address & ~uint64_t(3));
+            uint32_t raw[kMostWords];
+#pragma unroll
+            for (int i = 0; i < kMostWords; ++i) raw[i] = __ldg(aligned + i);
+#pragma unroll
+            for (int i = 0; i < divide_up(kBytes, 4); ++i)
+                words[i] = __funnelshift_r(raw[i], raw[i + 1 < kMostWords ? i + 1 : i], 8 * unsigned(address));
+        }
+    }
+
+    // Sample i and `kBias`: 2^23 + x holds an integer x in its lowest bits, and conversions have a quarter of the rate.
+    static constexpr float kBias = is_integer<IN> ? 8388608.0f : 0.0f;
+    __device__ float value(int i) const {
+        const int byte = kOneByOne ? 0 : i * kSize % 4;
+        const uint32_t word = words[kOneByOne ? i : i * kSize / 4];
+        if constexpr (is_same<IN, float>) return __uint_as_float(word);
+        if constexpr (is_same<IN, half>) return to_float(half{uint16_t(word >> (8 * byte))});
+        const unsigned bytes = is_same<IN, uint8_t> ? 0x7440 + byte : byte ? 0x7432 : 0x7410;
+        return __uint_as_float(__byte_perm(word, 0x4b000000, bytes));
+    }
+
+    template <class T>
+    __device__ static uint32_t bits_of(T x) {
+        if constexpr (is_same<T, float>)
+            return __float_as_uint(x);
+        else if constexpr (is_same<T, half>)
+            return x.bits;
+        else
+            return x;
+    }
+};
+
+__device__ bool is_inside(const Place& place, const Parameters& parameters) {
+    constexpr int kMargins = Run::kBefore + Run::kAfter;
+    const unsigned columns = max(parameters.columns - (TAPS - 1 + kMargins), 0);
+    const unsigned rows = max(parameters.rows - (TAPS - 1), 0);
+    return (unsigned(place.column + kFirst - Run::kBefore) < columns) & (unsigned(place.row + kFirst) < rows);
+}
+
+struct Taps {
+    Run rows[TAPS];
+
+    __device__ void load(const Parameters& parameters, const Tile& tile, const Place& place) {
+        const int row_stride = int(parameters.image.stride[kRow]);
+        const IN* from =
+            tile.image + int64_t(place.row + kFirst) * row_stride + unsigned(place.column + kFirst) * CHANNELS;
+#pragma unroll
+        for (int j = 0; j < TAPS; ++j, from += row_stride) rows[j].load(from);
+    }
+};
+
+template <class T>
+__device__ T rounded(float x) {
+    if constexpr (is_integer<T>) {
+        if (TAPS == 4) x = fminf(fmaxf(x, 0.0f), kTop<T>);  // others stay between samples
+        return T(__float_as_uint(x + 12582912.0f));         // 1.5 x 2^23: the lowest bits are the whole number
+    } else {
+        return from_float<T>(x);
+    }
+}
+
+__device__ void sample_inside(const Taps& taps, const Place& place, const Finish& finish, const Parameters& parameters,
+                              OUT* to) {
+    const Weights<TAPS> right(place.right), down(place.down);
+    Pack<OUT, CHANNELS == 4 ? 4 : 1> pixel;
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c) {
+        const auto row = [&](int j) {
+            return right.sum([&](int k) { return taps.rows[j].value(k * CHANNELS + c); }, Run::kBias);
+        };
+        const float sum = down.sum(row, 0);
+        const OUT value = rounded<OUT>(finish.apply(sum, parameters));
+        if constexpr (CHANNELS == 4)
+            pixel.values[c] = value;
+        else
+            to[c] = value;
+    }
+    if constexpr (CHANNELS == 4) store_pack(to, pixel);
+}
+
+// ---- a tile on its way out ------------------------------------------------------------------------------------------
+
+__device__ constexpr int kPiece = 16 / int(sizeof(OUT));  // samples that are written at once
+// Of a row in shared memory: half the banks beyond a multiple of all, so that the lanes' two rows do not conflict.
+__device__ constexpr int kRowBytes = kTileColumns * kPixelBytes;
+__device__ constexpr int kPitch = (round_up(kRowBytes + 64, 128) - 64) / int(sizeof(OUT));
+
+__device__ void write_tile(const OUT* staged, const Parameters& parameters, const Tile& tile) {
+    const int lane = int(threadIdx.x) % kWarp;
+    const int rows = min(kTileRows, parameters.shape[kRow] - tile.row);
+    const int columns = min(kTileColumns, parameters.shape[kColumn] - tile.column);
+    const int64_t row_stride = parameters.result.stride[kRow], column_stride = parameters.result.stride[kColumn];
+    OUT* const to = tile.result + tile.row * row_stride + tile.column * column_stride;
+    if (parameters.result_vectors && columns == kTileColumns) {
+        constexpr int kPieces = kTileColumns * CHANNELS / kPiece;
+        for (int i = lane; i < rows * kPieces; i += kWarp) {
+            const int row = i / kPieces, sample = i % kPieces * kPiece;
+            store_pack(to + row * row_stride + sample, load_pack<kPiece>(staged + row * kPitch + sample));
+        }
+    } else {
+        for (int row = 0; row < rows; ++row) {
+            for (int i = lane; i < columns * CHANNELS; i += kWarp)
+                to[row * row_stride + i / CHANNELS * column_stride +
+                   i % CHANNELS * parameters.result.stride[kChannel]] = staged[row * kPitch + i];
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocks) warp(const Parameters parameters) {
+    alignas(16) __shared__ OUT staged[kWarps][kTileRows * kPitch];
+    const Tile tile = locate(parameters);
+    if (tile.row >= parameters.shape[kRow] || tile.column >= parameters.shape[kColumn]) return;  // the whole warp
+    const Map<MAP> map(parameters, tile);
+    const Finish finish(parameters);
+    OUT* const of_warp = staged[threadIdx.x / kWarp];
+    OUT* const own = of_warp + (tile.my_row - tile.row) * kPitch + (tile.my_column - tile.column) * CHANNELS;
+    const auto slot = [&](int step) {
+        return own + step / kAcross * kLanesDown * kPitch + step % kAcross * kLanesAcross * CHANNELS;
+    };
+    const int steps = min(kSteps, divide_up(parameters.shape[kRow] - tile.row, kLanesDown) * kAcross);
+#pragma unroll 1
+    for (int step = 0; step < steps; step += kTogether) {
+        const int first = kTogether % kAcross == 0 ? step / kAcross * kAcross : step;  // the same, known to divide
+        Place places[kTogether];
+        bool inside = true;
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i) {
+            places[i] = map.at(first % kAcross + i % kAcross, first / kAcross + i / kAcross);
+            inside &= is_inside(places[i], parameters);
+        }
+        if (inside) {
+            Taps taps[kTogether];
+#pragma unroll
+            for (int i = 0; i < kTogether; ++i) taps[i].load(parameters, tile, places[i]);
+#pragma unroll
+            for (int i = 0; i < kTogether; ++i) sample_inside(taps[i], places[i], finish, parameters, slot(first + i));
+        } else {
+#pragma unroll 1
+            for (int i = first; i < first + kTogether; ++i)
+                sample_anywhere(parameters, tile, known_place(map, tile, i % kAcross, i / kAcross), finish, slot(i), 1);
+        }
+    }
+    __syncwarp();
+    write_tile(of_warp, parameters, tile);
+}
+
+#else
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocks) warp(const Parameters parameters) {
+    const Tile tile = locate(parameters);
+    if (tile.row >= parameters.shape[kRow] || tile.column >= parameters.shape[kColumn]) return;  // the whole warp
+    const Map<MAP> map(parameters, tile);
+    const Finish finish(parameters);
+#pragma unroll 1
+    for (int step = 0; step < kSteps; ++step) {
+        const int across = step % kAcross, below = step / kAcross;
+        const int column = tile.my_column + across * kLanesAcross, row = tile.my_row + below * kLanesDown;
+        if (column >= parameters.shape[kColumn] || row >= parameters.shape[kRow]) continue;
+        OUT* const to = tile.result + row * parameters.result.stride[kRow] + column * parameters.result.stride[kColumn];
+        const Place place = known_place(map, tile, across, below);
+        sample_anywhere(parameters, tile, place, finish, to, parameters.result.stride[kChannel]);
+    }
+}
+
+#endif
+#endif
