@@ -302,6 +302,15 @@ def test_warp_is_grid_sample(ours, theirs):
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_gradient_of_warp_either_way(mode):
+    """The kernel of PyTorch, and tap by tap where the gradient itself is to have one."""
+    tensors = seeded(2, 3, 8, 9), (seeded(1, 2, 5, 7) * 12 - 2).detach().requires_grad_()
+    result = ft.warp(*tensors, mode=mode, cval=0.3).sin().sum()
+    once, twice = (torch.autograd.grad(result, tensors, create_graph=c, retain_graph=True) for c in (False, True))
+    torch.testing.assert_close(once, twice)
+
+
 def test_warp_is_the_public_function():
     image = seeded(2, 3, 9, 8, dtype=torch.float32).detach()
     both = torch.stack([TURN, torch.eye(3, dtype=torch.float64)])
