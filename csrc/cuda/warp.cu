@@ -258,7 +258,8 @@ struct Map<kProjective> {
         const int64_t column = __double2ll_rn(fma(m[0], double(x), fma(m[1], double(y), m[2])) * reciprocal);
         const int64_t row = __double2ll_rn(fma(m[3], double(x), fma(m[4], double(y), m[5])) * reciprocal);
         const Coordinate h = split(column), v = split(row);
-        const bool is_far = abs(h.whole) >= int(kFar) || abs(v.whole) >= int(kFar);
+        constexpr unsigned kNear = 1u << 30;  // kFar; what fits no 64 bits is the first or last that does
+        const bool is_far = unsigned(h.whole) + kNear >= 2 * kNear || unsigned(v.whole) + kNear >= 2 * kNear;
         return {fabsf(about) > 0x1p-100f && !is_far ? h.whole : kUnknown, v.whole, h.rest, v.rest};
     }
 };
@@ -369,17 +370,19 @@ __device__ constexpr int kFirst = TAPS == 4 ? -1 : 0;  // tap, from the whole co
 // All channels of a pixel at any place, `step` apart.
 __device__ void sample_anywhere(const Parameters& parameters, const Tile& tile, const Place& place,
                                 const Finish& finish, OUT* to, int64_t step) {
+    const bool finite = place.column != kNowhere && place.row != kNowhere;
+    const int left = finite ? place.column + kFirst : 0, above = finite ? place.row + kFirst : 0;
     int column[TAPS], row[TAPS];
     bool column_inside = false, row_inside = false;
 #pragma unroll
     for (int k = 0; k < TAPS; ++k) {
-        column[k] = border_index(place.column + kFirst + k, parameters.columns, parameters.mode);
-        row[k] = border_index(place.row + kFirst + k, parameters.rows, parameters.mode);
+        column[k] = border_index(left + k, parameters.columns, parameters.mode);
+        row[k] = border_index(above + k, parameters.rows, parameters.mode);
         column_inside |= column[k] >= 0;
         row_inside |= row[k] >= 0;
     }
     // Beside the image stands the constant, however weights are rounded.
-    const bool somewhere = column_inside && row_inside && place.column != kNowhere && place.row != kNowhere;
+    const bool somewhere = column_inside && row_inside && finite;
     const Weights<TAPS> right(place.right), down(place.down);
     const View<kAxes>& image = parameters.image;
     const IN* from = tile.image;
@@ -463,7 +466,8 @@ __device__ bool is_inside(const Place& place, const Parameters& parameters) {
     constexpr int kMargins = Run::kBefore + Run::kAfter;
     const unsigned columns = max(parameters.columns - (TAPS - 1 + kMargins), 0);
     const unsigned rows = max(parameters.rows - (TAPS - 1), 0);
-    return (unsigned(place.column + kFirst - Run::kBefore) < columns) & (unsigned(place.row + kFirst) < rows);
+    return (unsigned(place.column) + unsigned(kFirst - Run::kBefore) < columns) &
+           (unsigned(place.row) + unsigned(kFirst) < rows);
 }
 
 struct Taps {

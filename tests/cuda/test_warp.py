@@ -213,6 +213,10 @@ def test_coordinates_that_are_not_finite_or_far(device):
         assert on_device(device, image, vanishing, mode="edge", cval=-5, order=order)[:, 1].tolist() == [-5, -5, -5]
     np.testing.assert_array_equal(on_device(device, image, 1e200 * np.eye(3), mode="wrap"), image)
     assert (on_device(device, image, np.diag([1e9, 1e9, 1]), mode="constant", cval=3)[1:] == 3).all()
+    far = np.array([[-1, 0, 0], [0, -1, 0], [1, 0, -1 + 1e-10]])  # the second column is 1e10 away
+    for order in (0, 1):
+        result = on_device(device, image, far, mode="edge", order=order)
+        assert_close(result, transform.warp(image, far, mode="edge", order=order), scale=12)
     huge = np.array([[1e300, 1e300, 0], [0, 1, 0], [1e-9, 0, 1]])
     assert_close(on_device(device, image, huge, mode="edge"), transform.warp(image, huge, mode="edge"), scale=12)
 
