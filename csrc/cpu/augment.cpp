@@ -4,7 +4,6 @@
 #include "support/philox.hpp"
 #include "support/scratch.hpp"
 #include "support/thread_pool.hpp"
-#include "warp.hpp"
 
 #include <algorithm>
 #include <array>
@@ -13,18 +12,6 @@
 #include <limits>
 #include <utility>
 #include <vector>
-
-namespace fastimg {
-namespace {
-
-struct Map {  // of warp.inl, whose places and taps are used here
-    const double* matrices;
-    ptrdiff_t count;
-    Array table;
-};
-
-}  // namespace
-}  // namespace fastimg
 
 #define FASTIMG_KERNELS "augment.inl"
 #include "support/foreach_target.hpp"

@@ -1,29 +1,31 @@
 // Augment: one pass over each image, strip by strip.
 //
 // A strip is as many rows of the result as fit into the second-level cache as floats, as a rule the whole image. It is
-// gathered tile by tile, so that a turned image is read from a small window, into lines of channels of their own; blurred
-// in place, if its image drew that; and then goes to the result line by line, each of which passes through all steps
-// while it lies in the first-level cache. The image and the result move through memory once.
+// gathered into lines of channels of their own; blurred in place, if its image drew that; and then goes to the result line
+// by line, each of which passes through all steps while it lies in the first-level cache. The image and the result move
+// through memory once.
+//
+// Strips are gathered tile by tile. Of each the window of the image that it shows is copied first, with what stands
+// beyond the border, so that whatever the layout and the border all samples are gathered alike, without a branch.
 //
 // The colour map may depend on the mean colour, which is known when the strip is the whole image. Larger images that
 // ask for it are gathered twice, once for the mean.
 //
 // What limits: of uint8 RGB, 16 pixels take 4 gathers of 8 lanes and about 100 instructions for the samples, 50 for
-// the colours, and 3 vectors of normal numbers at about 40 each.
+// the colours, and 3 vectors of normal numbers at about 90 each.
 
+#include "support/arithmetic.inl"
+#include "support/gather.inl"
+#include "support/interleave.inl"
 #include "support/philox.inl"
-#include "warp.inl"
 
 namespace fastimg::FASTIMG_TARGET {
 
 namespace augmentation {
 
-using warping::Image;
-using warping::kTileColumns;
-using warping::Places;
-
 constexpr ptrdiff_t kStripFloats = ptrdiff_t(1) << 18;  // a megabyte
-constexpr ptrdiff_t kCopyBytes = ptrdiff_t(1) << 20;
+constexpr ptrdiff_t kTile = 128;                        // rows and columns, a multiple of every vector
+constexpr ptrdiff_t kWindowBytes = ptrdiff_t(1) << 22;  // of which a tile that is not shrunk takes little
 
 // What stands beside an image, in its units, and what takes them to [0, 1].
 struct Border {
@@ -41,156 +43,218 @@ struct Field {
 
 // ---- gather --------------------------------------------------------------------------------------------------------
 
-// How far beyond an image of `rows` and `columns` an affine map reaches with its taps, where the result is as large as told.
-inline ptrdiff_t reach(const double* m, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t result_rows,
-                       ptrdiff_t result_columns) {
-    double beyond = 0;
-    for (ptrdiff_t y : {ptrdiff_t(0), result_rows - 1}) {
-        for (ptrdiff_t x : {ptrdiff_t(0), result_columns - 1}) {
-            const double column = m[0] * double(x) + m[1] * double(y) + m[2];
-            const double row = m[3] * double(x) + m[4] * double(y) + m[5];
-            beyond = std::max({beyond, -column, -row, column - double(columns - 1), row - double(rows - 1)});
-        }
-    }
-    return ptrdiff_t(std::min(beyond, 0x1p30)) + 2;
-}
+// Of an axis of an image: the pixels begin .. begin + length - 1, which hold both taps of all places from `begin` to `last`.
+struct Range {
+    ptrdiff_t begin, last, length;
 
-// An image and what its pixels' taps may be taken from without asking: `margin` pixels beyond it, which are there; or
-// none, and those whose taps are inside. A pixel has `Channels` elements next to each other.
-template <class T, int Channels>
-struct Source {
-    Image<const T> image;
-    ptrdiff_t margin;
-    int32_t first = 0, last_column = -1, last_row = -1;
-
-    Source(const Image<const T>& image, ptrdiff_t margin) : image(image), margin(margin), first(int32_t(-margin)) {
-        const double extent = double(std::abs(image.row_stride)) * double(image.rows + 2 * margin);
-        if (!image.adjacent() || extent * sizeof(T) >= 0x1p31) return;
-        const ptrdiff_t excess = margin > 0 ? 0 : warping::Gathered<T, 2, Channels>::excess(Channels);
-        last_column = int32_t(image.columns + margin - 2 - excess);
-        last_row = int32_t(image.rows + margin - 2);
+    // For places from `low` to `high`. What is beyond an axis of n pixels is told by two of them if it is `endless`: the
+    // same everywhere.
+    Range(double low, double high, ptrdiff_t n, bool endless) {
+        const double least = endless ? -2 : -0x1p30, most = endless ? double(n) : 0x1p30;
+        begin = ptrdiff_t(std::clamp(std::floor(low) - 1, least, most));  // one more on either side: places are rounded
+        last = ptrdiff_t(std::clamp(std::floor(high) + 1, least, most));
+        length = last - begin + 2;
     }
 };
 
-// A copy of an image with a margin of what stands beside it, and room to read a word beyond that.
-template <class T>
-Image<const T> with_margin(const Image<const T>& image, ptrdiff_t margin, const Border& border, T* to) {
-    const ptrdiff_t channels = image.channels, pitch = (image.columns + 2 * margin) * channels;
+// A tile of the result: columns x .. x + columns - 1 of `count` rows, whose numbers `row` gives.
+struct Tile {
+    ptrdiff_t x, columns, count;
+    const ptrdiff_t* row;
+};
+
+// Where a tile lies in the image.
+struct Window {
+    Range columns, rows;
+
+    Window(const double* m, const Tile& tile, ptrdiff_t image_rows, ptrdiff_t image_columns, bool endless)
+        : columns(range(m, tile, image_columns, endless)), rows(range(m + 3, tile, image_rows, endless)) {}
+
+    static Range range(const double* m, const Tile& tile, ptrdiff_t n, bool endless) {
+        const auto [first, last] = std::minmax_element(tile.row, tile.row + tile.count);
+        double low = 0x1p60, high = -0x1p60;
+        for (ptrdiff_t x : {tile.x, tile.x + tile.columns - 1}) {
+            for (ptrdiff_t y : {*first, *last}) {
+                const double place = m[0] * double(x) + m[1] * double(y) + m[2];
+                low = std::min(low, place);
+                high = std::max(high, place);
+            }
+        }
+        return Range(low, high, n, endless);
+    }
+    double elements() const { return double(columns.length) * double(rows.length); }
+};
+
+// The pixels of a window one after the other, `kChannels` from `channel` on of each.
+template <int kChannels, class T>
+void copy_window(const View<const T, 3>& image, ptrdiff_t channel, const Window& window, const Border& border, T* to) {
+    const ptrdiff_t rows = image.shape[0], columns = image.shape[1];
+    const ptrdiff_t inside = std::clamp<ptrdiff_t>(window.columns.begin, 0, columns);  // columns that are in the image
+    const ptrdiff_t outside = std::clamp<ptrdiff_t>(window.columns.begin + window.columns.length, inside, columns);
+    const bool adjacent = image.stride[1] == kChannels && (kChannels == 1 || image.stride[2] == 1);
     T constant;
     store_one(&constant, border.constant);  // exactly
-    const auto pixel = [&](T* at, const T* row, ptrdiff_t x) {
-        const ptrdiff_t index = border_index(x, image.columns, border.mode);
-        for (ptrdiff_t c = 0; c < channels; ++c) at[c] = index < 0 ? constant : row[index * image.column_stride + c];
-    };
-    for (ptrdiff_t y = -margin; y < image.rows + margin; ++y) {
-        T* const line = to + (y + margin) * pitch + margin * channels;
-        const ptrdiff_t index = border_index(y, image.rows, border.mode);
-        if (index < 0) {
-            std::fill_n(line - margin * channels, pitch, constant);
+    for (ptrdiff_t i = 0; i < window.rows.length; ++i) {
+        T* at = to + i * window.columns.length * kChannels;
+        const ptrdiff_t y = border_index(window.rows.begin + i, rows, border.mode);
+        if (y < 0) {
+            std::fill_n(at, window.columns.length * kChannels, constant);
             continue;
         }
-        const T* const row = image.data + index * image.row_stride;
-        if (image.adjacent())
-            std::memcpy(line, row, size_t(image.columns * channels) * sizeof(T));
-        else
-            for (ptrdiff_t x = 0; x < image.columns; ++x) pixel(line + x * channels, row, x);
-        for (ptrdiff_t k = 0; k < margin; ++k) {
-            pixel(line - (k + 1) * channels, row, -(k + 1));
-            pixel(line + (image.columns + k) * channels, row, image.columns + k);
+        const T* const row = image.at(y, 0, channel);
+        const auto put = [&](ptrdiff_t x) {
+            for (ptrdiff_t c = 0; c < kChannels; ++c) *at++ = row[x * image.stride[1] + c * image.stride[2]];
+        };
+        const auto put_beside = [&](ptrdiff_t begin, ptrdiff_t end) {
+            for (ptrdiff_t x = begin; x < end; ++x) {
+                const ptrdiff_t index = border_index(x, columns, border.mode);
+                if (index >= 0)
+                    put(index);
+                else
+                    for (ptrdiff_t c = 0; c < kChannels; ++c) *at++ = constant;
+            }
+        };
+        const ptrdiff_t end = window.columns.begin + window.columns.length;
+        put_beside(window.columns.begin, std::min<ptrdiff_t>(end, inside));
+        if (adjacent) {
+            std::memcpy(at, row + inside * kChannels, size_t((outside - inside) * kChannels) * sizeof(T));
+            at += (outside - inside) * kChannels;
+        } else {
+            for (ptrdiff_t x = inside; x < outside; ++x) put(x);
         }
+        put_beside(std::max(outside, window.columns.begin), end);
     }
-    return {to + margin * (pitch + channels), image.rows, image.columns, channels, pitch, channels, 1};
 }
+
+// Two neighbouring pixels of each lane.
+template <class T, int kChannels>
+struct Pair {
+    static constexpr int kWords = (2 * kChannels * int(sizeof(T)) + 3) / 4;
+    Ints words[kWords];
+
+    [[gnu::always_inline]] Pair(const T* from, Ints bytes) {
+        for (int word = 0; word + 1 < kWords; word += 2)
+            gather_pairs((const char*)from + 4 * word, bytes, words[word], words[word + 1]);
+        if constexpr (kWords % 2 == 1) words[kWords - 1] = gather_words((const char*)from + 4 * (kWords - 1), bytes);
+    }
+    [[gnu::always_inline]] Floats operator()(int k, int channel) const {
+        const int byte = (k * kChannels + channel) * int(sizeof(T));
+        return element_of<T>(words[byte / 4], 8 * (byte % 4));
+    }
+};
 
 [[gnu::always_inline]] inline Floats between(Floats a, Floats b, Floats t) {
     return t == 0 ? a : a + t * (b - a);  // a NaN does not count where its weight is 0
 }
 
-template <class Taps>
-[[gnu::always_inline]] inline Floats interpolated(Floats right, Floats down, const Taps& taps, ptrdiff_t channel) {
-    return between(between(taps(0, 0, channel), taps(0, 1, channel), right),
-                   between(taps(1, 0, channel), taps(1, 1, channel), right), down);
+// Places begin + step i of the lanes i from x on, kept within a range, as pixels of the range and what is between them.
+struct Places {
+    Ints whole;
+    Floats rest;
+
+    [[gnu::always_inline]] Places(double begin, double step, ptrdiff_t x, const Range& range) {
+        typedef int32_t HalfInts __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
+        typedef float HalfFloats __attribute__((vector_size(kDoubleLanes * sizeof(float))));
+        HalfInts wholes[2];
+        HalfFloats rests[2];
+        for (int half = 0; half < 2; ++half) {
+            Doubles place;
+            for (int lane = 0; lane < kDoubleLanes; ++lane) place[lane] = double(half * kDoubleLanes + lane);
+            place = (place + double(x)) * step + (begin - double(range.begin));
+            const double last = double(range.last - range.begin);
+            place = place > 0 ? place : Doubles{};
+            place = place < last ? place : Doubles{} + last;
+            wholes[half] = __builtin_convertvector(place, HalfInts);
+            rests[half] = __builtin_convertvector(place - __builtin_convertvector(wholes[half], Doubles), HalfFloats);
+        }
+        whole = together<Ints>(wholes, std::make_integer_sequence<int, kLanes>{});
+        rest = together<Floats>(rests, std::make_integer_sequence<int, kLanes>{});
+    }
+
+    template <class V, class Half, int... I>
+    [[gnu::always_inline]] static V together(const Half (&halves)[2], std::integer_sequence<int, I...>) {
+        return __builtin_shufflevector(halves[0], halves[1], I...);
+    }
+};
+
+// A tile from its window, channels from `channel` on; row i goes to row i of the field.
+template <int kChannels, class T>
+void sample(const T* pixels, const Window& window, const double* m, const Tile& tile, float unit, const Field& field,
+            ptrdiff_t channel) {
+    constexpr int32_t pixel_bytes = kChannels * int32_t(sizeof(T));
+    const int32_t row_bytes = int32_t(window.columns.length) * pixel_bytes;
+    const T* const below = pixels + window.columns.length * kChannels;
+    for (ptrdiff_t i = 0; i < tile.count; ++i) {
+        const double y = double(tile.row[i]);
+        for (ptrdiff_t x = 0; x < tile.columns; x += kLanes) {
+            const Places column(m[1] * y + m[2], m[0], tile.x + x, window.columns);
+            const Places row(m[4] * y + m[5], m[3], tile.x + x, window.rows);
+            const Ints bytes = row.whole * row_bytes + column.whole * pixel_bytes;
+            const Pair<T, kChannels> upper(pixels, bytes), lower(below, bytes);
+            for (int c = 0; c < kChannels; ++c) {
+                const Floats a = between(upper(0, c), upper(1, c), column.rest);
+                const Floats b = between(lower(0, c), lower(1, c), column.rest);
+                store(field.line(i, channel + c) + tile.x + x, between(a, b, row.rest) * unit);
+            }
+        }
+    }
 }
 
-inline Ints clamped(Ints v, int32_t low, int32_t high) {
-    v = v < low ? Ints{} + low : v;
-    return v > high ? Ints{} + high : v;
-}
-
-// Of whole vectors of n pixels at `places`: lines[c * pitch + i].
-template <class T, int Channels>
-void sample(const Source<T, Channels>& source, const Places<float>& places, ptrdiff_t n, const Border& border,
-            float* lines, ptrdiff_t pitch) {
-    const Image<const T>& image = source.image;
-    for (ptrdiff_t i = 0; i < n; i += kLanes) {
-        const Floats right = load(places.right + i), down = load(places.down + i);
-        Ints column, row;
-        std::memcpy(&column, places.column + i, sizeof column);
-        std::memcpy(&row, places.row + i, sizeof row);
-        const auto put = [&](const auto& taps) __attribute__((always_inline)) {
-            for (int c = 0; c < Channels; ++c)
-                store(lines + c * pitch + i, interpolated(right, down, taps, c) * border.unit);
-        };
-        if (source.margin > 0) {
-            column = clamped(column, source.first, source.last_column);
-            row = clamped(row, source.first, source.last_row);
-            put(warping::Gathered<T, 2, Channels>(image, column, row));
-        } else if (!any((column < 0) | (column > source.last_column) | (row < 0) | (row > source.last_row))) {
-            put(warping::Gathered<T, 2, Channels>(image, column, row));
-        } else {
-            put(warping::Fetched<float, T, 2>(image, places, i, 0, border.mode, border.constant));
+// The same one by one, for windows that are larger than they may be: of tiles that shrink the image very much.
+template <class T>
+void fetch(const View<const T, 3>& image, const double* m, const Tile& tile, const Border& border, const Field& field) {
+    const auto clamped = [](double place) { return std::clamp(place, -0x1p30, 0x1p30); };
+    for (ptrdiff_t i = 0; i < tile.count; ++i) {
+        for (ptrdiff_t x = tile.x; x < tile.x + tile.columns; ++x) {
+            const double y = double(tile.row[i]);
+            const double column = clamped(m[0] * double(x) + (m[1] * y + m[2]));
+            const double row = clamped(m[3] * double(x) + (m[4] * y + m[5]));
+            const auto left = ptrdiff_t(std::floor(column)), top = ptrdiff_t(std::floor(row));
+            const auto right = float(column - double(left)), down = float(row - double(top));
+            for (ptrdiff_t c = 0; c < field.channels; ++c) {
+                const auto tap = [&](ptrdiff_t j, ptrdiff_t k) {
+                    const ptrdiff_t v = border_index(top + j, image.shape[0], border.mode);
+                    const ptrdiff_t u = border_index(left + k, image.shape[1], border.mode);
+                    return u < 0 || v < 0 ? border.constant : load_float(image.at(v, u, c));
+                };
+                const auto mixed = [](float a, float b, float t) { return t == 0 ? a : a + t * (b - a); };
+                const float value = mixed(mixed(tap(0, 0), tap(0, 1), right), mixed(tap(1, 0), tap(1, 1), right), down);
+                field.line(i, c)[x] = value * border.unit;
+            }
         }
     }
 }
 
 // Rows first .. first + count - 1 of a result of so many `rows`; those beyond its border are its mirror image. `room` is
-// for a copy of the image of kCopyBytes.
+// for kWindowBytes.
 template <class T>
 void gather(const Array& array, const double* matrix, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows,
             const Border& border, const Field& field, void* room) {
-    const Image<const T> image = warping::image_of<const T>(array, 0);
-    const bool together = image.channels == 3 && image.adjacent();
-    const ptrdiff_t channels = together ? 3 : 1, planes = image.channels / channels;
-    // A constant, and pixels that are repeated, are the same from the margin on.
+    const View<const T, 3> image = view<const T, 3>(array);
     const bool endless = border.mode == BorderMode::constant || border.mode == BorderMode::nearest;
-    ptrdiff_t margin = endless ? 2 : reach(matrix, image.rows, image.columns, rows, field.columns);
-    const double elements = double(image.rows + 2 * margin) * double(image.columns + 2 * margin) * double(channels);
-    if ((elements + 8) * double(planes * ptrdiff_t(sizeof(T))) > double(kCopyBytes)) margin = 0;
-
-    const auto source_of = [&](ptrdiff_t plane, auto count) {
-        constexpr int n = decltype(count)::value;
-        const Image<const T> own{image.data + plane * image.channel_stride,
-                                 image.rows,
-                                 image.columns,
-                                 n,
-                                 image.row_stride,
-                                 image.column_stride,
-                                 image.channel_stride};
-        if (margin == 0) return Source<T, n>(own, 0);
-        T* const to = static_cast<T*>(room) + plane * (ptrdiff_t(elements) + 8);
-        return Source<T, n>(with_margin(own, margin, border, to), margin);
-    };
-    const auto go_through = [&](const auto& sources) {
-        Places<float> places;
-        for (ptrdiff_t x = 0; x < field.columns; x += kTileColumns) {
-            const warping::Products products(matrix, x);
-            const ptrdiff_t n = std::min(kTileColumns, field.columns - x), whole = round_up(n, kLanes);
-            for (ptrdiff_t row = 0; row < count; ++row) {
-                warping::places_of(matrix, products, mirrored_index(first + row, rows), whole, 0.0, places);
-                for (ptrdiff_t i = n; i < whole; ++i) {  // what is not wanted is taken from where something is
-                    places.column[i] = places.column[n - 1];
-                    places.row[i] = places.row[n - 1];
-                }
-                for (size_t k = 0; k < sources.size(); ++k)
-                    sample(sources[k], places, whole, border, field.line(row, ptrdiff_t(k)) + x, field.pitch);
+    T* const pixels = static_cast<T*>(room);
+    for (ptrdiff_t row = 0; row < count; row += kTile) {
+        ptrdiff_t numbers[kTile];
+        const ptrdiff_t tile_rows = std::min(kTile, count - row);
+        for (ptrdiff_t i = 0; i < tile_rows; ++i) numbers[i] = mirrored_index(first + row + i, rows);
+        const Field part{field.line(row, 0), field.columns, field.channels, field.pitch};
+        for (ptrdiff_t x = 0; x < field.columns; x += kTile) {
+            const Tile tile{x, std::min(kTile, field.columns - x), tile_rows, numbers};
+            const Window window(matrix, tile, image.shape[0], image.shape[1], endless);
+            const auto show = [&](auto channels, ptrdiff_t channel) {
+                copy_window<channels>(image, channel, window, border, pixels);
+                sample<channels>(pixels, window, matrix, tile, border.unit, part, channel);
+            };
+            const bool together = image.shape[2] == 3;
+            if (window.elements() * double((together ? 3 : 1) * sizeof(T)) + 8 > double(kWindowBytes)) {
+                fetch(image, matrix, tile, border, part);
+            } else if (together) {
+                show(std::integral_constant<int, 3>{}, 0);
+            } else {
+                for (ptrdiff_t c = 0; c < image.shape[2]; ++c) show(std::integral_constant<int, 1>{}, c);
             }
         }
-    };
-    if (together) return go_through(std::array{source_of(0, std::integral_constant<int, 3>{})});
-    std::vector<Source<T, 1>> sources;
-    for (ptrdiff_t plane = 0; plane < planes; ++plane)
-        sources.push_back(source_of(plane, std::integral_constant<int, 1>{}));
-    go_through(sources);
+    }
 }
 
 // ---- blur ----------------------------------------------------------------------------------------------------------
@@ -287,24 +351,30 @@ class Draws {
 public:
     using Fill = void (*)(Sample* to, ptrdiff_t first, ptrdiff_t n, uint64_t key);
 
-    static ptrdiff_t room(ptrdiff_t columns) { return round_up(columns, kChunk) + 2 * kChunk; }
+    static ptrdiff_t room(ptrdiff_t columns) { return round_up(columns, kChunk) + kWindow; }
 
-    Draws(Fill fill, uint64_t key, Sample* room) : fill_(fill), key_(key), samples_(room) {}
+    // Samples up to number `last` will be wanted.
+    Draws(Fill fill, uint64_t key, ptrdiff_t last, Sample* room)
+        : fill_(fill), key_(key), last_(round_up(last, kChunk)), samples_(room) {}
 
     // Samples from number `first` on, n of them; what follows may be read as far as a vector goes.
     const Sample* at(ptrdiff_t first, ptrdiff_t n) {
-        const ptrdiff_t begin = first / kChunk * kChunk, end = round_up(first + n, kChunk);
-        const ptrdiff_t kept = begin >= begin_ && begin < end_ ? end_ - begin : 0;
-        std::memmove(samples_, samples_ + (begin - begin_) * (kept > 0), size_t(kept) * sizeof(Sample));
-        if (begin + kept < end) fill_(samples_ + kept, begin + kept, end - begin - kept, key_);
-        begin_ = begin;
-        end_ = std::max(end, begin + kept);
-        return samples_ + (first - begin);
+        if (first + n > end_) {
+            const ptrdiff_t begin = first / kChunk * kChunk, kept = std::max<ptrdiff_t>(end_ - begin, 0);
+            if (kept > 0) std::memmove(samples_, samples_ + (begin - begin_), size_t(kept) * sizeof(Sample));
+            begin_ = begin;
+            end_ = std::min(last_, std::max(round_up(first + n, kChunk), begin + kWindow / 2));
+            fill_(samples_ + kept, begin + kept, end_ - begin - kept, key_);
+        }
+        return samples_ + (first - begin_);
     }
 
 private:
+    static constexpr ptrdiff_t kWindow = 2048;
+
     Fill fill_;
     uint64_t key_;
+    ptrdiff_t last_;
     Sample* samples_;
     ptrdiff_t begin_ = 0, end_ = 0;
 };
@@ -338,23 +408,24 @@ void put_line(Out* to, const float* from, ptrdiff_t n, float scale, float offset
     std::memcpy(to + i, rest, size_t(n - i) * sizeof(Out));
 }
 
+// A row of the field to row y of an image of the result.
 template <class Out>
-void deliver(const Field& field, ptrdiff_t row, const Image<Out>& result, ptrdiff_t y, const Finish& finish,
-             float* room) {
-    Out* const to = result.data + y * result.row_stride;
-    const bool interleaved = field.channels > 1 && result.adjacent();
+void deliver(const Field& field, ptrdiff_t row, const View<Out, 4>& result, ptrdiff_t image, ptrdiff_t y,
+             const Finish& finish, float* room) {
+    const ptrdiff_t step = result.stride[2];
+    const bool interleaved = field.channels > 1 && step == field.channels && result.stride[3] == 1;
     for (ptrdiff_t c = 0; c < field.channels; ++c) {
         float* const line = field.line(row, c);
-        if (!interleaved && result.column_stride == 1) {
-            put_line(to + c * result.channel_stride, line, field.columns, finish.scale[c], finish.offset[c]);
+        if (!interleaved && step == 1) {
+            put_line(result.at(image, y, 0, c), line, field.columns, finish.scale[c], finish.offset[c]);
             continue;
         }
         put_line(line, line, field.columns, finish.scale[c], finish.offset[c]);
-        if (!interleaved) store_row(to + c * result.channel_stride, line, field.columns, result.column_stride);
+        if (!interleaved) store_row(result.at(image, y, 0, c), line, field.columns, step);
     }
     if (!interleaved) return;
     interleave_lines(room, field.line(row, 0), field.pitch, field.channels, divide_up(field.columns, kLanes));
-    put_line(to, room, field.columns * field.channels, 1.0f, 0.0f);
+    put_line(result.at(image, y, 0, 0), room, field.columns * field.channels, 1.0f, 0.0f);
 }
 
 // ---- the whole -----------------------------------------------------------------------------------------------------
@@ -410,7 +481,7 @@ private:
     }
 
     // The field, what is put beside it in turn, and the copy of the image.
-    size_t scratch_floats() const { return field_floats() + line_floats() + size_t(kCopyBytes) / sizeof(float); }
+    size_t scratch_floats() const { return field_floats() + line_floats() + size_t(kWindowBytes) / sizeof(float); }
 
     ptrdiff_t rows_of(ptrdiff_t first) const { return std::min(strip_rows_, rows_ - first); }
 
@@ -459,11 +530,11 @@ private:
     void finish(ptrdiff_t image, ptrdiff_t first, const Field& field, const Color& mean, float* room) const {
         const Augmentation& what = augmentations_[image];
         float* const normals = room + channels_ * pitch_;
-        const ptrdiff_t draws_room = Draws<float>::room(columns_);
+        const ptrdiff_t draws_room = Draws<float>::room(columns_), last = (first + rows_of(first)) * columns_;
         std::vector<Draws<float>> noise;
         for (ptrdiff_t c = 0; c < channels_; ++c)
-            noise.emplace_back(fill_normals, what.noise_key, normals + c * draws_room);
-        Draws<uint32_t> impulses(fill_words, what.impulse_key, (uint32_t*)(normals + channels_ * draws_room));
+            noise.emplace_back(fill_normals, what.noise_key, c * rows_ * columns_ + last, normals + c * draws_room);
+        Draws<uint32_t> impulses(fill_words, what.impulse_key, last, (uint32_t*)(normals + channels_ * draws_room));
         for (ptrdiff_t row = 0; row < rows_of(first); ++row) {
             const ptrdiff_t y = first + row;
             if (what.recolored) recolor(field, row, what, mean);
@@ -485,7 +556,7 @@ private:
             }
             visit_image(result_.dtype, [&](auto type) {
                 using Out = typename decltype(type)::type;
-                deliver(field, row, warping::image_of<Out>(result_, image), y, finish_, room);
+                deliver(field, row, view<Out, 4>(result_), image, y, finish_, room);
             });
         }
     }
