@@ -397,6 +397,69 @@ def test_transforms_are_scikit_images(shear, scale):
     np.testing.assert_allclose((ours + ours).params, (theirs + theirs).params, rtol=1e-12)
 
 
+@pytest.mark.parametrize("pairs", [4, 5, 40])
+def test_transforms_from_points(rng, pairs):
+    skimage = pytest.importorskip("skimage", "0.26").transform
+    src = 100 * rng.random((pairs, 2))
+    for truth in (transform.ProjectiveTransform(TILT), transform.AffineTransform(TURN)):
+        found = type(truth).from_estimate(src, truth(src))
+        np.testing.assert_allclose(found.params, truth.params / truth.params[2, 2], rtol=1e-7, atol=1e-7)
+        noisy = truth(src) + rng.normal(0, 0.1, src.shape)
+        found = type(truth).from_estimate(src, noisy)
+        assert type(found) is type(truth)
+        theirs = getattr(skimage, type(truth).__name__).from_estimate(src, noisy)
+        np.testing.assert_allclose(found.params, theirs.params, rtol=1e-9, atol=1e-9)
+    exact = transform.AffineTransform.from_estimate([(0, 0), (1, 0), (0, 1)], [(1, 2), (3, 2), (1, 5)])
+    np.testing.assert_allclose(exact.params, [[2, 0, 1], [0, 3, 2], [0, 0, 1]], atol=1e-12)
+
+
+def test_points_that_determine_nothing():
+    square = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    line = [(0, 0), (1, 1), (2, 2), (3, 3)]
+    for kind in (transform.AffineTransform, transform.ProjectiveTransform):
+        for src in (line, [(1, 1)] * 4):
+            with pytest.raises(ValueError, match="src and dst must determine the transform"):
+                kind.from_estimate(src, square)
+        with pytest.raises(ValueError, match=r"src must have shape \(N, 2\), N at least [34], got \(2, 2\)"):
+            kind.from_estimate(square[:2], square[:2])
+        with pytest.raises(ValueError, match="dst must have as many points as src, 5, got 4"):
+            kind.from_estimate([*square, (5, 6)], square)
+        with pytest.raises(ValueError, match="dst must be finite"):
+            kind.from_estimate(square, [(np.nan, 0), *square[1:]])
+        with pytest.raises(TypeError, match="src must be points, two numbers each"):
+            kind.from_estimate("points", square)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pad_is_numpys(target, layout, rng, mode, dtype):
+    values = {"constant_values": 7} if mode == "constant" else {}
+    for shape in ((1, 1), (5, 4), (7, 3, 3)):
+        image = layout(random_image(rng, shape, dtype))
+        still = [(0, 0)] * (len(shape) - 2)
+        for width in (0, 3, (2, 19), ((1, 0), (4, 40))):
+            widths = np.broadcast_to(np.array(width), (2, 2)).tolist()
+            result = transform.pad(image, width, mode, cval=7)
+            assert result.dtype == image.dtype
+            np.testing.assert_array_equal(result, np.pad(image, [*widths, *still], mode, **values))
+
+
+def test_pad_arguments(rng):
+    torch = pytest.importorskip("torch")
+    image = rng.random((3, 5, 6), dtype=np.float32)
+    planes = transform.pad(torch.from_numpy(image), ((1, 2), (3, 4)), "reflect", channel_axis=0)
+    np.testing.assert_array_equal(planes, torch.nn.functional.pad(torch.from_numpy(image), (3, 4, 1, 2), "reflect"))
+    for width, error, message in (
+        (-1, ValueError, "pad_width must be at least 0, got -1"),
+        (1.5, TypeError, "pad_width must be an integer, got 1.5"),
+        ((1, 2, 3), ValueError, r"pad_width must be an integer, \(before, after\) or .*, got \(1, 2, 3\)"),
+    ):
+        with pytest.raises(error, match=message):
+            transform.pad(image, width)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        transform.pad(image, 1, "nearest")
+
+
 READ_ONLY = np.zeros((8, 9), np.float32)
 READ_ONLY.flags.writeable = False
 

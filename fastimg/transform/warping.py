@@ -133,7 +133,7 @@ def warp(
     source = arrays.take(image, "image")
     shape = source.data.shape
     batch = isinstance(inverse_map, list | tuple) and all(np.ndim(_params(item)) == 2 for item in inverse_map)
-    rows_and_columns = _warped_axes(source.data, channel_axis, batch)
+    rows_and_columns = warped_axes(source.data, channel_axis, batch)
     matrices = _matrices(inverse_map, shape[0] if batch else None)
     coordinates = None
     if matrices is None and not callable(inverse_map):
@@ -240,7 +240,7 @@ def rotate(
     """
     source = arrays.take(image, "image")
     radians = math.radians(_checks.real(angle, "angle"))
-    rows, columns = (source.data.shape[axis] for axis in _warped_axes(source.data, channel_axis, False))
+    rows, columns = (source.data.shape[axis] for axis in warped_axes(source.data, channel_axis, False))
     middle = (columns / 2 - 0.5, rows / 2 - 0.5) if center is None else pair_of(center, "center")
     back = AffineTransform(translation=(-middle[0], -middle[1]))
     turn: ProjectiveTransform = back + AffineTransform(rotation=radians) + AffineTransform(translation=middle)
@@ -266,7 +266,7 @@ def _interpolation(kernel: str | None, order: int | None) -> str:
     return "lanczos3" if name == "lanczos" else name
 
 
-def _warped_axes(data: NDArray[Any], channel_axis: int | None, batch: bool) -> tuple[int, int]:
+def warped_axes(data: NDArray[Any], channel_axis: int | None, batch: bool) -> tuple[int, int]:
     _checks.rank(data.ndim, "image", range(2, 8))
     channel = _checks.axis(channel_axis, "channel_axis", data.ndim)
     if not batch:
