@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import filters
@@ -223,18 +222,23 @@ def _on_border(gradient: Tensor, of_axis: _Axis, common: _Common) -> Tensor:
     One if the axis has one sample.
     """
     axis = of_axis.axis
-    shares = _border_shares(gradient.shape[axis], *of_axis[1:3], of_axis.radius, *common[:2])
-    sums = [
-        gradient.narrow(axis, begin, len(share)).movedim(axis, -1) @ torch.from_numpy(share).to(gradient)
-        for begin, share in shares
-    ]
+    n = gradient.shape[axis]
+    shares = _border_shares(n, *of_axis[1:3], of_axis.radius, *common[:2], gradient.dtype, gradient.device)
+    sums = [gradient.narrow(axis, begin, len(share)).movedim(axis, -1) @ share for begin, share in shares]
     return torch.stack(sums, axis)
 
 
 @functools.lru_cache(maxsize=256)
 def _border_shares(
-    n: int, sigma: float, order: int, radius: int | None, truncate: float, method: str
-) -> list[tuple[int, NDArray[np.float64]]]:
+    n: int,
+    sigma: float,
+    order: int,
+    radius: int | None,
+    truncate: float,
+    method: str,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> list[tuple[int, Tensor]]:
     """For each border sample of n: how much of what stands outside, if it has its value, is in each result.
 
     Those from a first result to a last, where there is any.
@@ -247,7 +251,7 @@ def _border_shares(
     for share in nearest - constant:
         reached = np.flatnonzero(share)
         begin, end = (int(reached[0]), int(reached[-1]) + 1) if len(reached) else (0, 0)
-        shares.append((begin, share[begin:end]))
+        shares.append((begin, torch.from_numpy(share[begin:end]).to(device, dtype)))
     return shares
 
 
