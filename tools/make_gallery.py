@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skimage import data
 from skimage.restoration import denoise_nl_means as skimage_denoise_nl_means
 
+from fastimg import augment as augmentation
 from fastimg import filters, metrics, opencv, restoration
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
@@ -196,7 +197,27 @@ def gaussian() -> Figure:
     )
 
 
-SHEETS = (grey, colour, strengths, weightings, sequence, gaussian)
+def augment() -> Figure:
+    """One photograph, sixteen augmentations: the same pipeline, images 0 to 15 of a seed."""
+    photograph = data.astronaut()
+    pipeline = augmentation.Compose(
+        [
+            augmentation.Affine(degrees=25, translate=0.1, scale=(0.8, 1.3), shear=10),
+            augmentation.Flip(),
+            augmentation.GaussianBlur(sigma=(1, 4), p=0.25),
+            augmentation.ColorJitter(brightness=0.35, contrast=0.35, saturation=0.6, hue=0.08),
+            augmentation.GaussianNoise(sigma=(0.02, 0.15), p=0.35),
+            augmentation.SaltAndPepper(amount=(0.01, 0.08), p=0.2),
+            augmentation.Cutout(scale=(0.03, 0.12), fill=0.5, p=0.4),
+        ],
+        seed=13,
+        mode="reflect",
+    )
+    pictures = floats(pipeline(np.stack([photograph] * 16), index=0))
+    return sheet({f"index {i}": picture for i, picture in enumerate(pictures)}, 4, width=1.8)
+
+
+SHEETS = (grey, colour, strengths, weightings, sequence, gaussian, augment)
 
 
 def main() -> None:
