@@ -181,6 +181,14 @@ def test_gradient_of_gaussian_differs_by_axis():
     torch.autograd.gradgradcheck(lambda image: ft.gaussian(image, axes=(0, 3, -2), **options), seeded(4, 2, 5, 3))
 
 
+def test_gradient_of_gaussian_without_axes():
+    image = seeded(4, 5)
+    torch.autograd.gradcheck(lambda image: ft.gaussian(image, axes=()), image)
+    torch.library.opcheck(
+        torch.ops.fastimg.gaussian_adjoint.default, (image, [], [], [], None, [], 4.0, "direct", None)
+    )
+
+
 @pytest.mark.parametrize("mode", ["replicate", "reflect", "constant"])
 def test_gaussian_is_the_depthwise_convolution(mode):
     ours = {"replicate": "nearest", "reflect": "mirror", "constant": "constant"}[mode]

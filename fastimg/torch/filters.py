@@ -174,7 +174,7 @@ def _symmetric(gradient: Tensor, of_axes: list[_Axis], common: _Common) -> Tenso
     outer columns are halved. Odd filters have antisymmetric matrices; what they reflect changes its sign.
     """
     if not of_axes:
-        return gradient
+        return gradient.clone()
     images = gradient
     for of_axis in of_axes:
         if of_axis.reflects_oddly:

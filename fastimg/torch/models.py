@@ -197,7 +197,7 @@ def _prepared(parameters: Sequence[Tensor], architecture: str) -> models.Network
     found = _kept.pop((architecture, state), None) or (_restored(parameters, architecture), parameters)
     _kept[architecture, state] = found  # last, as those that are used; the first is the first to go
     if len(_kept) > _MOST_KEPT:
-        del _kept[next(iter(_kept))]
+        _kept.pop(next(iter(_kept)), None)
     return found[0]
 
 
