@@ -33,7 +33,7 @@ test-v4: $(VENV)/.test $(VENV)/.inplace
 test-resources: $(VENV)/.test
 	$(BIN)/pytest tests/cuda/test_resources.py
 
-# Non-local means, Gaussian filters and networks of the CPU under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer,
+# Non-local means, Gaussian filters, warping and networks of the CPU under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer,
 # and a part of the tests of the CUDA kernels on the CPU under the first two.
 test-sanitized: $(VENV)/.test
 	$(MAKE) -j2 build/sanitized/address,undefined build/sanitized/thread
@@ -41,7 +41,7 @@ test-sanitized: $(VENV)/.test
 	build/sanitized/thread
 	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
 
-WATCHED := $(addprefix csrc/cpu/,conv2d.cpp conv_transpose2d.cpp convolution.cpp convolution_plan.cpp denoise_nl_means.cpp gaussian.cpp gaussian_recursive.cpp support/thread_pool.cpp support/targets.cpp)
+WATCHED := $(addprefix csrc/cpu/,conv2d.cpp conv_transpose2d.cpp convolution.cpp convolution_plan.cpp denoise_nl_means.cpp gaussian.cpp gaussian_recursive.cpp warp.cpp support/thread_pool.cpp support/targets.cpp)
 
 build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
 	@mkdir -p $(@D)

@@ -1,4 +1,4 @@
-// Non-local means, Gaussian filters and networks of the CPU on images of odd sizes and dtypes, for a sanitizer to watch: all
+// Non-local means, Gaussian filters, warping and networks of the CPU on images of odd sizes and dtypes, for a sanitizer to watch: all
 // instruction sets, one thread and several, whose results must be equal. Ends with 0 if all is well.
 #include "conv2d.hpp"
 #include "conv_transpose2d.hpp"
@@ -6,6 +6,7 @@
 #include "gaussian.hpp"
 #include "gaussian_recursive.hpp"
 #include "support/targets.hpp"
+#include "warp.hpp"
 
 #include <cstdio>
 #include <cstring>
@@ -171,6 +172,35 @@ void blur_recursively(const std::string& target) {
     }
 }
 
+// By an affine map, a projective one that reaches infinity, and coordinates of which some are far beyond the image.
+void warp_images(const std::string& target) {
+    const double matrices[] = {0.9, -0.3, 4.25, 0.3, 0.9, -7.5, 0,    0, 1,  // and
+                               1.1, 0.2,  -3.7, 0,   0.8, 4.4,  0.02, 0, -1};
+    for (DType dtype : {DType::u8, DType::u16, DType::f32}) {
+        for (const auto& shape : std::vector<std::vector<ptrdiff_t>>{
+                 {1, 1, 1}, {3, 2, 1}, {71, 203, 1}, {37, 40, 3}, {41, 140, 4}, {9, 33, 2}}) {
+            Image image(dtype, shape), coordinates(DType::f32, {2, shape[0], shape[1]});
+            const Array from = image.array(), table = coordinates.array();
+            float* const places = static_cast<float*>(table.data);
+            for (ptrdiff_t i = 0; i < 2 * shape[0] * shape[1]; ++i)
+                places[i] = places[i] == 0 ? 1e30f : places[i] * 1.5f * float(shape[0]);
+            for (Interpolation kernel :
+                 {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic, Interpolation::lanczos3}) {
+                for (BorderMode border : kBorders) {
+                    const Sampling sampling{kernel, border, 0.5, 0.0, 255.0};
+                    for (const double* matrix : {matrices, matrices + 9})
+                        compare_threads(target + " warp", image, [&](int threads, const Array& result) {
+                            warp(from, result, matrix, 1, sampling, threads);
+                        });
+                    compare_threads(target + " remap", image, [&](int threads, const Array& result) {
+                        remap(from, result, table, sampling, threads);
+                    });
+                }
+            }
+        }
+    }
+}
+
 // A chain with a stride, a deconvolution, a sum and a pixel shuffle, by all that multiplies; and its first layer alone.
 void convolve(const std::string& target) {
     Image first(DType::f32, {8, 1, 5, 5}), second(DType::f32, {9, 8, 3, 3}), third(DType::f32, {9, 2, 4, 4}),
@@ -232,6 +262,7 @@ int main() {
         denoise(target_name(target));
         blur(target_name(target));
         blur_recursively(target_name(target));
+        warp_images(target_name(target));
         convolve(target_name(target));
         std::printf("%s: done\n", target_name(target));
     }
