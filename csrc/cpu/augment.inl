@@ -14,7 +14,6 @@
 // What limits: of uint8 RGB, 16 pixels take 4 gathers of 8 lanes and about 100 instructions for the samples, 50 for
 // the colours, and 3 vectors of normal numbers at about 90 each.
 
-#include "support/arithmetic.inl"
 #include "support/gather.inl"
 #include "support/interleave.inl"
 #include "support/philox.inl"

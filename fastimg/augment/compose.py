@@ -57,7 +57,7 @@ class Compose:
 
     **Reproducibility.** What is drawn for an image is a function of `seed`, its index and the number of the transform,
     by the counter-based generator Philox4x32-10. Threads, workers and the way an epoch is cut into batches change
-    nothing.
+    nothing. `MixUp` alone looks at who else is in the batch.
 
     **Cost.** O(N H W C), and O(sigma) times as much for images that are blurred; no memory but the result, one more
     batch where there are several passes, and some two megabytes for each thread.
@@ -141,7 +141,8 @@ class Compose:
             The number of the first image, or of each, in [0, 2**64): something that no other image of the training has
             under this seed, say ``epoch * len(dataset) + i``.
         masks : array of bool, uint8, uint16, float16 or float32, or a sequence of such, optional
-            (N, H, W) or (N, H, W, K) with the sizes of the images. They go where the images go, by the nearest pixel.
+            (N, H, W) or (N, H, W, K) with the sizes of the images. They go where the images go, by the nearest pixel,
+            and are not mixed.
         keypoints : (N, K, 2) array or sequence of (K_i, 2) arrays, optional
             Columns and rows (x, y) in coordinates of pixel centres. They may come to lie outside.
         boxes : (N, K, 4) array or sequence of (K_i, 4) arrays, optional

@@ -9,13 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checks
-from .plan import Draws, Floats, Plan, Stage, bounds, probability
-
-
-def _set(transform: Any, **values: Any) -> None:
-    """Replace what a frozen transform was given by what has been checked."""
-    for name, value in values.items():
-        object.__setattr__(transform, name, value)
+from .plan import Draws, Floats, Plan, Stage, bounds, probability, set_checked
 
 
 def _matrices(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, n: int) -> Floats:
@@ -92,7 +86,7 @@ class Affine:
             raise ValueError(f"translate must be a number or two (horizontal, vertical), got {self.translate!r}")
         scale = bounds(self.scale, "scale")
         _checks.real(scale[0], "scale", above=0)
-        _set(
+        set_checked(
             self,
             degrees=bounds(self.degrees, "degrees", around=0),
             translate=tuple(_checks.real(share, "translate", at_least=0, at_most=1) for share in translate),
@@ -163,7 +157,7 @@ class Flip:
     stage: ClassVar[Stage] = Stage.GEOMETRY
 
     def __post_init__(self) -> None:
-        _set(
+        set_checked(
             self,
             horizontal=probability(self.horizontal, "horizontal"),
             vertical=probability(self.vertical, "vertical"),
@@ -210,7 +204,7 @@ class RandomCrop:
     stage: ClassVar[Stage] = Stage.GEOMETRY
 
     def __post_init__(self) -> None:
-        _set(self, size=_size(self.size), padding=_checks.integer(self.padding, "padding", at_least=0))
+        set_checked(self, size=_size(self.size), padding=_checks.integer(self.padding, "padding", at_least=0))
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         free = plan.sizes + 2 * self.padding - self.size
@@ -265,7 +259,7 @@ class RandomResizedCrop:
         scale, ratio = bounds(self.scale, "scale", at_most=1), bounds(self.ratio, "ratio")
         _checks.real(scale[0], "scale", above=0)
         _checks.real(ratio[0], "ratio", above=0)
-        _set(self, size=_size(self.size), scale=scale, ratio=ratio)
+        set_checked(self, size=_size(self.size), scale=scale, ratio=ratio)
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         area = draws.between(1, self.scale) * plan.sizes.prod(axis=1)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checks
-from .geometry import _set
-from .plan import Draws, Floats, Plan, Stage, bounds, for_channels, per_channel, probability
+from .plan import Draws, Floats, Plan, Stage, bounds, for_channels, per_channel, probability, set_checked
 
 LUMA = np.array((0.299, 0.587, 0.114))
 YIQ = np.array((LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)))
@@ -50,7 +49,7 @@ class GaussianBlur:
     stage: ClassVar[Stage] = Stage.BLUR
 
     def __post_init__(self) -> None:
-        _set(self, sigma=bounds(self.sigma, "sigma", at_least=0, at_most=100), p=probability(self.p, "p"))
+        set_checked(self, sigma=bounds(self.sigma, "sigma", at_least=0, at_most=100), p=probability(self.p, "p"))
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         plan.what["blur"] = np.where(draws.happens(self.p), draws.between(1, self.sigma), 0)
@@ -111,7 +110,7 @@ class ColorJitter:
         hue = bounds(self.hue, "hue", around=0, at_least=None)
         if not -0.5 <= hue[0] <= hue[1] <= 0.5:
             raise ValueError(f"hue must be between -0.5 and 0.5, got {self.hue!r}")
-        _set(self, **factors, hue=hue, p=probability(self.p, "p"))
+        set_checked(self, **factors, hue=hue, p=probability(self.p, "p"))
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         if plan.channels not in (1, 3):
@@ -209,7 +208,7 @@ class GaussianNoise:
     stage: ClassVar[Stage] = Stage.NOISE
 
     def __post_init__(self) -> None:
-        _set(self, sigma=bounds(self.sigma, "sigma", at_least=0), p=probability(self.p, "p"))
+        set_checked(self, sigma=bounds(self.sigma, "sigma", at_least=0), p=probability(self.p, "p"))
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         plan.what["noise"] = np.where(draws.happens(self.p), draws.between(1, self.sigma), 0)
@@ -250,7 +249,7 @@ class SaltAndPepper:
     stage: ClassVar[Stage] = Stage.IMPULSES
 
     def __post_init__(self) -> None:
-        _set(
+        set_checked(
             self,
             amount=bounds(self.amount, "amount", at_least=0, at_most=1),
             salt_vs_pepper=probability(self.salt_vs_pepper, "salt_vs_pepper"),
@@ -306,7 +305,7 @@ class Cutout:
     def __post_init__(self) -> None:
         ratio = bounds(self.ratio, "ratio")
         _checks.real(ratio[0], "ratio", above=0)
-        _set(
+        set_checked(
             self,
             scale=bounds(self.scale, "scale", at_least=0, at_most=1),
             ratio=ratio,
@@ -357,7 +356,7 @@ class Normalize:
         mean, std = per_channel(self.mean, "mean"), per_channel(self.std, "std")
         for number in std:
             _checks.real(number, "std", above=0)
-        _set(self, mean=mean, std=std)
+        set_checked(self, mean=mean, std=std)
 
     def add_to(self, plan: Plan, draws: Draws) -> None:
         mean, std = (for_channels(getattr(self, name), name, plan.channels) for name in ("mean", "std"))
@@ -407,7 +406,7 @@ class MixUp:
     stage: ClassVar[Stage] = Stage.MIX
 
     def __post_init__(self) -> None:
-        _set(self, alpha=_checks.real(self.alpha, "alpha", above=0), p=probability(self.p, "p"))
+        set_checked(self, alpha=_checks.real(self.alpha, "alpha", above=0), p=probability(self.p, "p"))
 
     def weights(self, draws: Draws) -> NDArray[np.float32]:
         """(N,) shares that images keep of themselves."""

@@ -137,6 +137,12 @@ def draw(indices: NDArray[np.uint64], transforms: int, seed: int) -> list[Draws]
 # ---- the arguments of transforms -----------------------------------------------------------------------------------
 
 
+def set_checked(transform: Any, **values: Any) -> None:
+    """Replace what a frozen transform was given by what has been checked."""
+    for name, value in values.items():
+        object.__setattr__(transform, name, value)
+
+
 def bounds(
     value: Any, name: str, *, around: float | None = None, at_least: float | None = None, at_most: float | None = None
 ) -> tuple[float, float]:
