@@ -108,13 +108,14 @@ def warp(threads: int) -> Job:
 
 
 def structural_similarity(threads: int) -> Job:
-    """PyTorch's means over windows of 7 × 7 by `torch.nn.functional.avg_pool2d`."""
+    """PyTorch's means over windows of 7 × 7 by `torch.nn.functional.avg_pool2d`; the gradient is that of the sum."""
 
     def make(torch: Any, threads: int) -> dict[str, Any]:
         import fastimg.torch
 
         other = torch.rand(8, 3, 512, 512, generator=torch.Generator().manual_seed(1))
         c1, c2, factor = 0.01**2, 0.03**2, 49 / 48
+        similarity = fastimg.torch.StructuralSimilarity(data_range=1.0, threads=threads)
 
         def formula(x: Any) -> Any:
             mean = partial(torch.nn.functional.avg_pool2d, kernel_size=7, stride=1)
@@ -123,11 +124,11 @@ def structural_similarity(threads: int) -> Job:
                 factor * (mean(a * b) - ua * ub)
                 for a, b, ua, ub in ((x, x, ux, ux), (other, other, uy, uy), (x, other, ux, uy))
             )
-            similarity = (2 * ux * uy + c1) * (2 * vxy + c2) / ((ux**2 + uy**2 + c1) * (vx + vy + c2))
-            return similarity.mean()
+            index = (2 * ux * uy + c1) * (2 * vxy + c2) / ((ux**2 + uy**2 + c1) * (vx + vy + c2))
+            return x.numel() * index.mean()
 
         return {
-            "fastimg": lambda x: fastimg.torch.structural_similarity(x, other, data_range=1.0, threads=threads),
+            "fastimg": lambda x: x.numel() * similarity(x, other),
             "PyTorch": formula,
         }
 
