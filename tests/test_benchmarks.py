@@ -27,6 +27,7 @@ from fastimg.benchmarks import (
     race,
     resize,
     structural_similarity,
+    warp,
 )
 from fastimg.benchmarks.report import factors, markdown, png, ratio_bars, time_against_size
 from fastimg.benchmarks.results import Results, schema
@@ -45,6 +46,9 @@ JOBS = {
     "fastNlMeansDenoisingColored": partial(denoise_nl_means.drop_in, "fastNlMeansDenoisingColored", 40),
     "resize, larger": partial(resize.job, 64, 3, 2.0, "bicubic"),
     "resize, smaller": partial(resize.job, 64, 1, 0.3, "bilinear"),
+    "warp": partial(warp.job, 40, 60, 3, "float32", "bilinear"),
+    "warp, bicubic": partial(warp.job, 300, 400, 1, "uint8", "bicubic"),
+    "warp, lens": partial(warp.lens, 40, 60, 3, "uint8"),
     "structural_similarity": partial(structural_similarity.job, 64, "uint8"),
     "network": partial(networks.job, "FSRCNN ×2", 24, 16, "zeros"),
     "network, replicate": partial(networks.job, "FSRCNN-s ×3", 24, 16, "replicate"),
@@ -165,7 +169,7 @@ def test_bench_command(tmp_path, monkeypatch, capsys):
 
 
 def test_quick_jobs_are_of_every_kind():
-    assert len({make.func for make in quick.jobs(1)}) == 8
+    assert len({make.func for make in quick.jobs(1)}) == 9
 
 
 def test_multiply_adds_of_a_network():

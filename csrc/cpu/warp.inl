@@ -163,8 +163,15 @@ Image<T> image_of(const Array& a, ptrdiff_t index) {
     return {data, a.shape[n], a.shape[n + 1], a.shape[n + 2], a.stride[n], a.stride[n + 1], a.stride[n + 2]};
 }
 
+// Asks for the memory of n elements. Inlined, as what follows: g++ takes a function that only prefetches for one without
+// effect.
+template <class T>
+[[gnu::always_inline]] inline void announce(const T* from, ptrdiff_t n, ptrdiff_t stride) {
+    for (ptrdiff_t i = 0; i < n; i += 64 / ptrdiff_t(sizeof(T))) __builtin_prefetch(from + i * stride);
+}
+
 // Asks for the memory that n places lie in, which the next line of the tile will read.
-template <class A, class T>  // inlined: g++ takes a function that only prefetches for one without effect
+template <class A, class T>
 [[gnu::always_inline]] inline void announce(const Image<const T>& image, const Places<A>& places, ptrdiff_t n) {
     const ptrdiff_t step = std::clamp<ptrdiff_t>(64 / (std::abs(image.column_stride) * ptrdiff_t(sizeof(T))), 1, 64);
     for (ptrdiff_t i = 0; i < n; i += step) {
@@ -585,6 +592,9 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                 go_through([&](ptrdiff_t x, ptrdiff_t n) {
                     return [&, x, n](ptrdiff_t y, Places<A>& places) {
                         places_of(table.at(0, y, x), table.at(1, y, x), table.stride[2], n, shift, places);
+                        const ptrdiff_t ahead = std::min(y + 2, rows - 1);
+                        announce(table.at(0, ahead, x), n, table.stride[2]);
+                        announce(table.at(1, ahead, x), n, table.stride[2]);
                     };
                 });
             };

@@ -340,5 +340,7 @@ def _limits(source: arrays.Source, fill: float, mode: str) -> tuple[float, float
     if source.on_gpu:
         return None, None
     data = source.data
-    low, high = float(np.fmin.reduce(data, axis=None)), float(np.fmax.reduce(data, axis=None))
+    low, high = float(data.min()), float(data.max())
+    if math.isnan(low):  # a slower way around it
+        low, high = float(np.fmin.reduce(data, axis=None)), float(np.fmax.reduce(data, axis=None))
     return (float(np.fmin(low, fill)), float(np.fmax(high, fill))) if mode == "constant" else (low, high)
