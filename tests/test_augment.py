@@ -354,6 +354,17 @@ def test_resized_crop_of_everything(rng, size):
         np.testing.assert_allclose(result, images, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 0.02, 1e6])
+@pytest.mark.parametrize("mode", ["constant", "edge", "wrap"])
+def test_extreme_scales(target, rng, scale, mode):
+    """Windows beyond all sizes are not copied; places beyond all floats are beyond the image."""
+    images = random_image(rng, (2, 40, 150, 3), "float32")
+    compose = pipeline(augment.Affine(degrees=30, scale=(scale, scale)), mode=mode, fill=0.25)
+    result, oracle = compose(images, index=0), expected(compose, images)
+    near = np.abs(result - oracle).max(axis=-1) < 2e-5
+    assert near.mean() > (0.99 if scale > 0.01 else 0.9)  # a place of 1e14 has no fraction that counts
+
+
 def test_images_of_many_sizes(rng):
     images = [random_image(rng, (n, n + 7, 3), "uint8") for n in (20, 50, 33)]
     compose = pipeline(augment.RandomResizedCrop(24), augment.Flip())

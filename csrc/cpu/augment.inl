@@ -146,33 +146,33 @@ struct Pair {
     return t == 0 ? a : a + t * (b - a);  // a NaN does not count where its weight is 0
 }
 
-// Places begin + step i of the lanes i from x on, kept within a range, as pixels of the range and what is between them.
+// Places begin + step i of the lanes i from x on, as pixels of a range, within it, and what is between them. Where the
+// first of them is, is computed in double, and how far the others are from there in float.
 struct Places {
     Ints whole;
     Floats rest;
 
     [[gnu::always_inline]] Places(double begin, double step, ptrdiff_t x, const Range& range) {
-        typedef int32_t HalfInts __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
-        typedef float HalfFloats __attribute__((vector_size(kDoubleLanes * sizeof(float))));
-        HalfInts wholes[2];
-        HalfFloats rests[2];
-        for (int half = 0; half < 2; ++half) {
-            Doubles place;
-            for (int lane = 0; lane < kDoubleLanes; ++lane) place[lane] = double(half * kDoubleLanes + lane);
-            place = (place + double(x)) * step + (begin - double(range.begin));
-            const double last = double(range.last - range.begin);
-            place = place > 0 ? place : Doubles{};
-            place = place < last ? place : Doubles{} + last;
-            wholes[half] = __builtin_convertvector(place, HalfInts);
-            rests[half] = __builtin_convertvector(place - __builtin_convertvector(wholes[half], Doubles), HalfFloats);
-        }
-        whole = together<Ints>(wholes, std::make_integer_sequence<int, kLanes>{});
-        rest = together<Floats>(rests, std::make_integer_sequence<int, kLanes>{});
+        const double last = double(range.last - range.begin);
+        const double first = begin - double(range.begin) + step * double(x);
+        const double below = std::clamp(std::floor(first), -0x1p21, 0x1p21);  // the sums below stay below 2^22
+        Floats lane;
+        for (int i = 0; i < kLanes; ++i) lane[i] = float(i);
+        Floats place = lane * float(step) + float(first - below);
+        place = min(max(place, broadcast(float(-below))), broadcast(float(last - below)));
+        const Floats under = floor_of(place);
+        rest = place - under;
+        whole = __builtin_convertvector(under, Ints) + int32_t(below);
     }
 
-    template <class V, class Half, int... I>
-    [[gnu::always_inline]] static V together(const Half (&halves)[2], std::integer_sequence<int, I...>) {
-        return __builtin_shufflevector(halves[0], halves[1], I...);
+    [[gnu::always_inline]] static Floats floor_of(Floats x) {
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+        return (Floats)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif FASTIMG_LEVEL == 3
+        return (Floats)_mm256_floor_ps((__m256)x);
+#else
+        return floor(x);
+#endif
     }
 };
 
@@ -396,15 +396,17 @@ inline void put_impulses(float* line, ptrdiff_t columns, const uint32_t* words, 
     }
 }
 
-// A line in the units of the result, next to each other in memory: n floats. The last of them go by way of another
-// vector, so that none is stored one by one.
+// n floats in the units of the result. The last vector overlaps the one before, so that none is stored one by one; a line
+// shorter than a vector goes by way of another.
 template <class Out>
 void put_line(Out* to, const float* from, ptrdiff_t n, float scale, float offset) {
-    ptrdiff_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i) * scale + offset);
+    const auto put = [&](Out* at, ptrdiff_t i) { store(at, load(from + i) * scale + offset); };
+    for (ptrdiff_t i = 0; i + kLanes <= n; i += kLanes) put(to + i, i);
+    if (n % kLanes == 0) return;
+    if (n > kLanes) return put(to + n - kLanes, n - kLanes);
     Out rest[kLanes];
-    store(rest, load(from + i) * scale + offset);
-    std::memcpy(to + i, rest, size_t(n - i) * sizeof(Out));
+    put(rest, 0);
+    std::memcpy(to, rest, size_t(n) * sizeof(Out));
 }
 
 // A row of the field to row y of an image of the result.
@@ -419,7 +421,8 @@ void deliver(const Field& field, ptrdiff_t row, const View<Out, 4>& result, ptrd
             put_line(result.at(image, y, 0, c), line, field.columns, finish.scale[c], finish.offset[c]);
             continue;
         }
-        put_line(line, line, field.columns, finish.scale[c], finish.offset[c]);
+        for (ptrdiff_t x = 0; x < field.columns; x += kLanes)
+            store(line + x, load(line + x) * finish.scale[c] + finish.offset[c]);
         if (!interleaved) store_row(result.at(image, y, 0, c), line, field.columns, step);
     }
     if (!interleaved) return;
