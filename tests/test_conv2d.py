@@ -74,6 +74,21 @@ def test_layers_of_known_networks(target, rng, inputs, outputs, kernel, padding_
     check(x, weight, normal(rng, outputs), 1, kernel // 2, padding_mode=padding_mode, activation="prelu", slope=slope)
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+@pytest.mark.parametrize("rows", [3, 4, 7, 33])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "kernel", "groups"),
+    [(16, 16, (3, 3), 1), (15, 40, (5, 5), 1), (32, 34, (3, 5), 2), (17, 15, (5, 1), 1), (64, 64, (3, 3), 1)],
+)
+def test_two_rows_at_once(target, rng, inputs, outputs, kernel, groups, rows, padding_mode):
+    """Layers wide enough for Winograd's algorithm, which rounds a little more."""
+    x, weight = normal(rng, 2, inputs, rows, 53), normal(rng, outputs, inputs // groups, *kernel)
+    slope = normal(rng, outputs)
+    keywords = dict(padding_mode=padding_mode, activation="prelu", slope=slope)
+    check(x, weight, normal(rng, outputs), 1, (kernel[0] // 2, 4), (1, 2), groups, **keywords)
+    check(x, weight, None, 1, (2, 0), groups=groups, padding_mode=padding_mode)
+
+
 @pytest.mark.parametrize(
     "shape",
     [(1, 1, 1, 1), (1, 3, 1, 50), (1, 3, 50, 1), (2, 3, 2, 2), (1, 1, 211, 307), (1, 40, 61, 127), (1, 200, 5, 300)],
@@ -141,7 +156,7 @@ def test_crop_of_out_leaves_its_surroundings(target, rng):
     np.testing.assert_array_equal(frame[:, 1:2, 2:-2, 3:-3], nn.conv2d(x, weight, padding=1))
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(3, 20), (8, 1)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 20), (8, 1), (16, 20)])
 def test_threads_do_not_change_the_result(target, rng, inputs, outputs):
     x, weight = normal(rng, 2, inputs, 83, 211), normal(rng, outputs, inputs, 5, 5)
     expected = nn.conv2d(x, weight, padding=2, threads=1)

@@ -147,17 +147,21 @@ void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_co
                                                     : weight_of(block.channel + m, chunk.plane[i], chunk.weight[i]));
                 continue;
             }
-            for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
-                for (ptrdiff_t m = 0; m < block.outputs; ++m)
-                    layer.weights.push_back(weight_of(block.channel + m, plane, tap.weight));
-            });
+            for (ptrdiff_t point = 0; point < std::max<ptrdiff_t>(layer.points, 1); ++point) {
+                for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
+                    const ptrdiff_t weight = point * kernel_columns + tap.weight;
+                    for (ptrdiff_t m = 0; m < block.outputs; ++m)
+                        layer.weights.push_back(weight_of(block.channel + m, plane, weight));
+                });
+            }
         }
     }
 }
 
 Convolution make_convolution(const Geometry& geometry, const Kernels& kernels, const ConvolutionArguments& arguments,
-                             std::vector<Pattern> patterns) {
+                             std::vector<Pattern> patterns, ptrdiff_t points = 0) {
     Convolution layer{};
+    layer.points = points;
     layer.target = active_target();
     layer.cell = {geometry.rows.cell, geometry.columns.cell};
     layer.step = {geometry.rows.step, geometry.columns.step};
@@ -172,6 +176,7 @@ Convolution make_convolution(const Geometry& geometry, const Kernels& kernels, c
     if (layer.multiplier == Multiplier::tiles)
         for (Pattern& pattern : layer.patterns) add_chunks(pattern, planes_of(layer), layer.groups == 1);
     find_reach(layer);
+    if (points > 0) layer.reach[0] = points - 1;
     add_blocks(layer);
     add_weights(layer, kernels, geometry.columns.kernel, arguments);
     return layer;
@@ -188,6 +193,58 @@ std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
         }
     }
     return patterns;
+}
+
+// ---- two rows at once --------------------------------------------------------------------------------------------
+
+constexpr ptrdiff_t kFewestByPoints = 15;  // channels that make up for the transforms
+
+bool is_better_by_points(const Geometry& g, const ConvolutionArguments& arguments) {
+    const ptrdiff_t kernel = g.rows.kernel;
+    if (arguments.multiplier != Multiplier::floats || g.inputs < kFewestByPoints || g.outputs < kFewestByPoints)
+        return false;
+    if ((kernel != 3 && kernel != 5) || g.rows.cell * g.columns.cell * g.rows.step * g.columns.step != 1) return false;
+    const std::vector<AxisTap>& taps = g.rows.places[0];
+    return taps[1].input - taps[0].input == 1;
+}
+
+// Of a column of a kernel, at the points of csrc/cpu/convolution_winograd.inl.
+std::vector<std::vector<double>> transform_of_kernels(ptrdiff_t kernel) {
+    if (kernel == 3) return {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+    const double a = 1 / 4., b = -1 / 6., c = 1 / 24.;
+    return {{a, 0, 0, 0, 0},
+            {b, b, b, b, b},
+            {b, -b, b, -b, b},
+            {c, 2 * c, 4 * c, 8 * c, 16 * c},
+            {c, -2 * c, 4 * c, -8 * c, 16 * c},
+            {0, 0, 0, 0, 1}};
+}
+
+Convolution make_by_points(const Geometry& g, const Kernels& kernels, const ConvolutionArguments& arguments) {
+    const std::vector<std::vector<double>> transform = transform_of_kernels(g.rows.kernel);
+    const ptrdiff_t points = ptrdiff_t(transform.size()), columns = g.columns.kernel;
+    std::vector<float> weights;
+    for (ptrdiff_t output = 0; output < g.groups * g.outputs; ++output) {
+        for (ptrdiff_t input = 0; input < g.inputs; ++input) {
+            const float* const kernel = kernels.data + output / g.outputs * kernels.group +
+                                        output % g.outputs * kernels.output + input * kernels.input;
+            for (const std::vector<double>& point : transform) {
+                for (ptrdiff_t column = 0; column < columns; ++column) {
+                    double sum = 0;
+                    for (ptrdiff_t row = 0; row < g.rows.kernel; ++row)
+                        sum += point[size_t(row)] * double(kernel[row * kernels.row + column * kernels.column]);
+                    weights.push_back(float(sum));
+                }
+            }
+        }
+    }
+    const Axis first{1, 1, 1, {{{g.rows.places[0][0].input, 0}}}};
+    const Axis pairs{2, 2, points, {}};
+    const ptrdiff_t per_input = points * columns;
+    return make_convolution(
+        {pairs, g.columns, g.groups, g.inputs, g.outputs},
+        {weights.data(), g.outputs * g.inputs * per_input, g.inputs * per_input, per_input, columns, 1}, arguments,
+        patterns_of(first, g.columns), points);
 }
 
 // ---- few output channels ------------------------------------------------------------------------------------------
@@ -233,8 +290,9 @@ Convolution make_sum_of_rows(const Geometry& g, ConvolutionArguments arguments) 
 
 std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& kernels,
                                            const ConvolutionArguments& arguments) {
-    if (!is_better_by_rows(g)) return {make_convolution(g, kernels, arguments, patterns_of(g.rows, g.columns))};
-    return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
+    if (is_better_by_rows(g)) return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
+    if (is_better_by_points(g, arguments)) return {make_by_points(g, kernels, arguments)};
+    return {make_convolution(g, kernels, arguments, patterns_of(g.rows, g.columns))};
 }
 
 std::vector<Multiplier> bfloat16_multipliers() {
@@ -252,7 +310,7 @@ double multiply_adds(const Convolution& layer) {
     double taps = 0;
     for (const Pattern& pattern : layer.patterns)
         for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t, const Tap&) { ++taps; });
-    return taps * double(layer.outputs * layer.groups);
+    return taps * double(layer.outputs * layer.groups * std::max<ptrdiff_t>(layer.points, 1));
 }
 
 Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::array<ptrdiff_t, 2>& out) {

@@ -15,8 +15,11 @@
 // is made two: a convolution along the columns alone, with a channel of output for every row of the kernel, and the sum of
 // these channels, each taken from where its row lies.
 //
+// Kernels of three or five rows over many channels are computed two rows of outputs at a time, with a third or two fifths of
+// the multiplications less (convolution_winograd.inl).
+//
 // Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the tile, the
-// thread or the vector width it is computed in.
+// thread or the vector width it is computed in; of two rows, each is made of such sums in the one way.
 #pragma once
 
 #include "support/border.hpp"
@@ -110,12 +113,14 @@ struct Convolution {
     std::vector<ptrdiff_t> shuffles;    // r: r² channels of a result become r × r samples of one; one after the other
     std::vector<size_t> added;          // layers of the chain whose input is added to the result
     std::vector<Pattern> patterns;      // one for each place in the cell
-    std::vector<Block> blocks;          // of one group: channels by channels, all places of them
+    ptrdiff_t points = 0;       // by Winograd's algorithm: both rows of the cell from one pattern at so many points
+    std::vector<Block> blocks;  // of one group: channels by channels, all places of them
     BorderMode border;
     Activation activation;
-    std::vector<float> weights;  // [group][block][tap in its order][output], or [group][block][chunk][output][line]
-    std::vector<float> bias;     // [group][block][kBlockOutputs]
-    std::vector<float> slope;    // the same
+    // [group][block][point, if there are][tap in its order][output], or [group][block][chunk][output][line]
+    std::vector<float> weights;
+    std::vector<float> bias;   // [group][block][kBlockOutputs]
+    std::vector<float> slope;  // the same
 };
 
 // n things in as few parts as possible of at most `most`, as even as possible, larger parts first.

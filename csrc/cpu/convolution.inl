@@ -12,6 +12,7 @@
 #include "convolution_bfloat16.inl"
 #include "convolution_results.inl"
 #include "convolution_staging.inl"
+#include "convolution_winograd.inl"
 
 namespace fastimg::FASTIMG_TARGET {
 
@@ -27,7 +28,7 @@ inline ptrdiff_t staged_rows(const Convolution& layer, ptrdiff_t rows) {
 
 // Which of its staged rows a tile of `rows` rows of cells reads: not all, if step or dilation go beyond the kernel.
 inline std::vector<bool> rows_read(const Convolution& layer, ptrdiff_t rows) {
-    std::vector<bool> is_read(size_t(staged_rows(layer, rows)));
+    std::vector<bool> is_read(size_t(staged_rows(layer, rows)), layer.points > 0);
     for (const Pattern& pattern : layer.patterns)
         for (const Tap& tap : pattern.taps)
             for (ptrdiff_t row = 0; row < rows; ++row)
@@ -96,7 +97,9 @@ public:
         }
         is_read_ = rows_read(layer, tiling_.rows);
         const ptrdiff_t tasks = planes * tiling_.tiles[0] * tiling_.tiles[1];
-        for (const Pattern& pattern : layer.patterns) offsets_.push_back(offsets_of(pattern, layer, tiling_));
+        if (layer.points > 0) points_ = layout_of_points(layer, layer.inputs, block_vectors_);
+        const Layout& read = layer.points > 0 ? points_ : tiling_;
+        for (const Pattern& pattern : layer.patterns) offsets_.push_back(offsets_of(pattern, layer, read));
         bunches_ = place_blocks(layer, offsets_, 0, out_strides(out));
         const ptrdiff_t of_group = ptrdiff_t(bunches_.size()) / layer.groups;
         shares_ = std::clamp<ptrdiff_t>(kWantedTasks / std::max<ptrdiff_t>(tasks, 1), 1, divide_up(of_group, 4));
@@ -104,15 +107,17 @@ public:
 
     void run(int threads) const {
         const ptrdiff_t tasks = x_.shape[0] * layer_.groups * tiling_.tiles[0] * tiling_.tiles[1] * shares_;
-        const size_t tile = size_t(layer_.inputs * tiling_.plane_stride + block_vectors_ * kLanes);
-        const size_t sheet = sheet_size(bunches_, layer_.cell[1]);
+        const size_t tile = size_t(layer_.inputs * tiling_.plane_stride + (block_vectors_ + 1) * kLanes);
+        const size_t sheet = sheet_size(bunches_, layer_.cell[1]), points = points_size(layer_, points_);
         parallel_for(
-            tasks, threads, [=] { return Scratch<float>(tile + sheet); },
-            [&](ptrdiff_t task, Scratch<float>& memory) { run_task(task, memory.data(), memory.data() + tile); });
+            tasks, threads, [=] { return Scratch<float>(tile + sheet + points); },
+            [&](ptrdiff_t task, Scratch<float>& memory) {
+                run_task(task, memory.data(), memory.data() + tile, memory.data() + tile + sheet);
+            });
     }
 
 private:
-    void run_task(ptrdiff_t task, float* tile, float* sheet) const {
+    void run_task(ptrdiff_t task, float* tile, float* sheet, float* points) const {
         const ptrdiff_t share = task % shares_;
         task /= shares_;
         const ptrdiff_t column = task % tiling_.tiles[1] * tiling_.columns;
@@ -134,18 +139,29 @@ private:
             const ptrdiff_t count = std::min(vectors * kLanes, columns - begin);
             for (ptrdiff_t i = 0; i < rows; ++i) {
                 float* const out = out_.at(image, 0, (row + i) * layer_.cell[0], (column + begin) * layer_.cell[1]);
-                const float* const in = tile + i * layer_.step[0] * tiling_.row_stride + begin;
+                const float* in = tile + i * layer_.step[0] * tiling_.row_stride + begin;
                 const ptrdiff_t rows_left = out_.shape[2] - (row + i) * layer_.cell[0];
                 const ptrdiff_t columns_left = out_.shape[3] - (column + begin) * layer_.cell[1];
                 const bool directly = count == vectors * kLanes && out_.stride[3] == 1 && layer_.cell[1] == 1 &&
                                       rows_left >= layer_.cell[0];
+                if (layer_.points > 0) {
+                    if (directly && i + 1 < rows)
+                        for (const Bunch* bunch = first; bunch != last; ++bunch)
+                            prefetch_results(*bunch, out + layer_.cell[0] * out_.stride[2], vectors);
+                    transform_lines(layer_, points, points_, in, tiling_, layer_.inputs);
+                    in = points;
+                }
                 const auto deliver = [&](const CellRow& r, const float* values) {
                     if (r.row < rows_left)
                         store_row(out + r.out_offset, values, std::min(count * layer_.cell[1], columns_left),
                                   out_.stride[3]);
                 };
                 const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
-                    run_block_of<FloatProducts>(block.outputs, vectors)(block.program, x, to, offsets);
+                    if (layer_.points > 0)
+                        run_block_at_points(layer_, block.program, block.outputs, vectors, x, points_,
+                                            points + layer_.points * points_.row_stride, to, offsets);
+                    else
+                        run_block_of<FloatProducts>(block.outputs, vectors)(block.program, x, to, offsets);
                 };
                 for (const Bunch* bunch = first; bunch != last; ++bunch) {
                     if (directly)
@@ -192,6 +208,7 @@ private:
     ptrdiff_t cells_[2];
     ptrdiff_t block_vectors_;
     Tiling tiling_;
+    Layout points_{};                              // of a group's inputs at points
     std::vector<bool> is_read_;                    // by row of a staged tile
     ptrdiff_t shares_;                             // tasks that share a tile, each with some of the blocks
     std::vector<std::vector<ptrdiff_t>> offsets_;  // of each pattern's taps

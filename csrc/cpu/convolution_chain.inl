@@ -49,6 +49,7 @@ private:
         Layout layout;
         ptrdiff_t begin;  // of the window among a thread's windows
         ptrdiff_t block_vectors;
+        Layout points;                                // of the inputs at points
         std::vector<std::vector<ptrdiff_t>> offsets;  // of each pattern's taps
         std::vector<Bunch> bunches;
         bool packs;  // pairs for the next window, as they leave the tiles
@@ -92,7 +93,10 @@ private:
         const int most_vectors = layer.multiplier == Multiplier::widened ? WidenedPairs::kMostVectors : 8;
         stage.block_vectors =
             layer.multiplier == Multiplier::tiles ? 8 : std::min(kBlockVectors[most_outputs(layer)], most_vectors);
-        for (const Pattern& pattern : layer.patterns) stage.offsets.push_back(offsets_of(pattern, layer, stage.layout));
+        if (layer.points > 0) stage.points = layout_of_points(layer, planes(l), stage.block_vectors);
+        const Layout& read = layer.points > 0 ? stage.points : stage.layout;
+        for (const Pattern& pattern : layer.patterns) stage.offsets.push_back(offsets_of(pattern, layer, read));
+        points_size_ = std::max(points_size_, points_size(layer, stage.points));
         const bool is_last = l + 1 == stages_.size();
         OutStrides stride{[=](ptrdiff_t channel) { return channel * out_.stride[1]; }, out_.stride[2], out_.stride[3]};
         if (!is_last) {
@@ -100,7 +104,7 @@ private:
             stride = {[=](ptrdiff_t channel) { return plane_of(l + 1, channel) * next.plane_stride; }, next.row_stride,
                       1};
         }
-        stage.bunches = place_blocks(layer, stage.offsets, planes_of(layer) * stage.layout.plane_stride, stride);
+        stage.bunches = place_blocks(layer, stage.offsets, planes_of(layer) * read.plane_stride, stride);
         const auto has_whole_pairs = [](ptrdiff_t groups, ptrdiff_t channels) {
             return groups == 1 || channels % 2 == 0;
         };
@@ -117,6 +121,7 @@ private:
             : chain_(chain),
               memory_(size_t(chain.windows_size_)),
               sheet_(chain.sheet_size_),
+              points_(chain.points_size_),
               windows_(chain.stages_.size()) {
             std::fill_n(memory_.data(), chain.windows_size_, 0.0f);
         }
@@ -219,11 +224,23 @@ private:
                     (column * layer.step[1] + layer.first[1] - windows_[l].column) / layer.step[1];
                 const ptrdiff_t count = std::min(vectors * kLanes, cells.end - column);
                 for (ptrdiff_t row = begin; row < end; ++row) {
-                    const float* const in = at(l, 0, row * layer.step[0] + layer.first[0]) + in_column;
+                    const float* in = at(l, 0, row * layer.step[0] + layer.first[0]) + in_column;
+                    if (layer.points > 0) {
+                        if (l + 1 == windows_.size() && row + 1 < end) prefetch_results_of(row + 1, column, vectors);
+                        transform_lines(layer, points_.data(), stage.points, in, stage.layout, chain_.planes(l));
+                        in = points_.data();
+                    }
                     run_blocks(l, in, row, column, vectors, count);
                 }
                 column += vectors * kLanes;
             }
+        }
+
+        // Of the last layer.
+        void prefetch_results_of(ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors) const {
+            if (chain_.out_.dtype != DType::f32 || cell_size(chain_.layers_.back(), 1) != 1) return;
+            const float* const out = image_at<float>({row * cell_size(chain_.layers_.back(), 0), column});
+            for (const Bunch& bunch : chain_.stages_.back().bunches) prefetch_results(bunch, out, vectors);
         }
 
         void run_blocks(size_t l, const float* in, ptrdiff_t row, ptrdiff_t column, ptrdiff_t vectors,
@@ -264,7 +281,14 @@ private:
 
         void run_block(size_t l, const PlacedBlock& block, const float* in, float* out, const ptrdiff_t* out_offset,
                        ptrdiff_t vectors) {
-            switch (chain_.layers_[l].multiplier) {
+            const Convolution& layer = chain_.layers_[l];
+            if (layer.points > 0) {
+                const Layout& points = chain_.stages_[l].points;
+                float* const sums = points_.data() + layer.points * points.row_stride;
+                run_block_at_points(layer, block.program, block.outputs, vectors, in, points, sums, out, out_offset);
+                return;
+            }
+            switch (layer.multiplier) {
                 case Multiplier::floats:
                     run_block_of<FloatProducts>(block.outputs, vectors)(block.program, in, out, out_offset);
                     break;
@@ -380,7 +404,7 @@ private:
         }
 
         const Chain& chain_;
-        Scratch<float> memory_, sheet_;
+        Scratch<float> memory_, sheet_, points_;
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
         Tiles tiles_;
 #endif
@@ -396,7 +420,7 @@ private:
     const Plan plan_;
     std::vector<Stage> stages_;
     ptrdiff_t windows_size_ = 0;
-    size_t sheet_size_ = 0;
+    size_t sheet_size_ = 0, points_size_ = 0;
 };
 
 inline void convolve(const std::vector<Convolution>& layers, const Sizes& sizes, const Array& x, const Array& out,

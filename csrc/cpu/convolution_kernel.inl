@@ -23,6 +23,7 @@ constexpr int kBlockVectors[] = {0, 8, 6, 4, 3};
 constexpr int kBlockVectors[] = {0, 8, 4, 3, 2};
 #endif
 constexpr int kMostOutputs = int(std::size(kBlockVectors)) - 1;
+constexpr int kMostAccumulators = 25;  // of a block
 
 inline ptrdiff_t most_outputs(const Convolution& layer) {
     ptrdiff_t most = 0;

@@ -14,8 +14,9 @@ constexpr ptrdiff_t kSheetWidth = 8 * kLanes;  // of a line
 struct PlacedBlock {
     BlockProgram program;
     ptrdiff_t outputs;
-    ptrdiff_t in_offset;                  // of the group's first channel
-    ptrdiff_t out_offset[kBlockOutputs];  // from the first output of the cell in the first channel
+    ptrdiff_t in_offset;  // of the group's first channel
+    // From the first output of the cell in the first channel; at points those of a row behind those of the one above.
+    ptrdiff_t out_offset[kBlockOutputs];
     ptrdiff_t sheet_offset[kBlockOutputs];
 };
 
@@ -63,9 +64,11 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
                 group * group_stride,
                 {},
                 {}};
-            for (ptrdiff_t m = 0; m < block.outputs; ++m) {
+            const ptrdiff_t points = std::max<ptrdiff_t>(layer.points, 1);
+            for (ptrdiff_t m = 0; m < block.outputs * (layer.points > 0 ? 2 : 1); ++m) {
                 CellPlace place = pattern.place;
-                ptrdiff_t channel = group * layer.outputs + block.channel + m;
+                place.row += m / block.outputs;
+                ptrdiff_t channel = group * layer.outputs + block.channel + m % block.outputs;
                 for (const ptrdiff_t r : layer.shuffles) {
                     place = {place.row * r + channel / r % r, place.column * r + channel % r};
                     channel /= r * r;
@@ -75,7 +78,7 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
                 placed.sheet_offset[m] = (row_of(channel, place.row) * cell_columns + place.column) * kSheetWidth;
             }
             bunches.back().blocks.push_back(placed);
-            weights += ptrdiff_t(taps.size()) * block.outputs * (pattern.chunk_lines > 0 ? kChunkLines : 1);
+            weights += ptrdiff_t(taps.size()) * block.outputs * (pattern.chunk_lines > 0 ? kChunkLines : points);
             bias += kBlockOutputs;
             slope += kBlockOutputs;
         }
@@ -93,6 +96,14 @@ inline size_t sheet_size(const std::vector<Bunch>& bunches, ptrdiff_t cell_colum
 template <class Run>
 void run_directly(const Bunch& bunch, Run&& run, const float* in, float* out) {
     for (const PlacedBlock& block : bunch.blocks) run(block, in + block.in_offset, out, block.out_offset);
+}
+
+// Where a bunch will write, cells further on. Stores leave in their order, so that one which waits for memory holds up all
+// behind it, those of a buffer that is wanted at once too.
+inline void prefetch_results(const Bunch& bunch, const float* out, ptrdiff_t vectors) {
+    for (const CellRow& row : bunch.rows)
+        for (ptrdiff_t i = 0; i < vectors * kLanes; i += 64 / ptrdiff_t(sizeof(float)))
+            __builtin_prefetch(out + row.out_offset + i, 1);
 }
 
 // By way of the sheet: deliver(row, values) for each row of cells, which may change the values.
