@@ -91,6 +91,7 @@ def test_small_one(layers):
     model = models.DnCNN_s.from_pretrained()
     assert repr(model) == "DnCNN_s(9 layers, 1 channels)"
     assert sum(layer.weight.size for layer in model.layers) == 146_016
+    assert [layer.dilation for layer in model.layers] == [(d, d) for d in (1, 1, 2, 3, 4, 3, 2, 1, 1)]
     with pytest.raises(ValueError, match=r"eight to 48 channels and one to 1 channel, got layers to \[5, 5, 1\]"):
         models.DnCNN_s(layers)
     with pytest.raises(ValueError, match="no weights of DnCNN come with fastimg"):

@@ -54,9 +54,9 @@ def srcnn_layers(rng, middle=1, colours=1):
 
 
 def plainsr_layers(rng, scale=2, colours=1):
-    mappings = models.PlainSR.mapping_layers[scale]
-    hidden = [convolution(rng, 16, i, 3, **prelu(rng, 16)) for i in (colours, *[16] * mappings)]
-    last = replace(convolution(rng, colours * scale**2, 16, 3), bias=np.full(colours * scale**2, 0.4))
+    n = models.PlainSR.channels[scale]
+    hidden = [convolution(rng, n, i, 3, **prelu(rng, n)) for i in (colours, *[n] * models.PlainSR.mapping_layers)]
+    last = replace(convolution(rng, colours * scale**2, n, 3), bias=np.full(colours * scale**2, 0.4))
     return [*hidden, last, PixelShuffle(scale, colours)]
 
 
@@ -409,7 +409,7 @@ def test_layers_get_the_papers_names(rng):
     names = [layer.name for layer in models.SRCNN(srcnn_layers(rng), 2).network.layers]
     assert names == ["patch_extraction", "nonlinear_mapping", "reconstruction"]
     names = [layer.name for layer in models.PlainSR(plainsr_layers(rng, 3)).network.layers]
-    mappings = [f"mapping.{i}" for i in range(4)]
+    mappings = [f"mapping.{i}" for i in range(5)]
     assert names == ["feature_extraction", *mappings, "sub_pixel_convolution", "pixel_shuffle"]
 
 
@@ -449,7 +449,7 @@ def test_wrong_architectures(rng):
         models.PlainSR(good)
     with pytest.raises(ValueError, match=r"scale must be one of 2, 3, 4, got 5"):
         models.PlainSR([*plainsr_layers(rng)[:-1], PixelShuffle(5)])
-    with pytest.raises(ValueError, match=r"\(sub_pixel_convolution\): expected shape \(16, 16, 3, 3\), found \(9, 16"):
+    with pytest.raises(ValueError, match=r"\(sub_pixel_convolution\): expected shape \(16, 15, 3, 3\), found \(9, 15"):
         models.PlainSR([*plainsr_layers(rng, 3)[:-1], PixelShuffle(4)])
 
 

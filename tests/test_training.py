@@ -206,7 +206,7 @@ def test_noise_is_learnt(photographs, tmp_path, precision):
     for _ in range(150):
         trainer.step()
     assert before == pytest.approx(20 * np.log10(255 / 25), abs=0.5)
-    assert trainer.psnr(noisy) > before + 3
+    assert trainer.psnr(noisy) > before + 1
 
 
 def test_noise_of_a_batch():

@@ -526,10 +526,11 @@ class SRCNN(SuperResolution):
 class PlainSR(SuperResolution):
     """PlainSR: enlarges by 2, 3 or 4 from the small image itself; better than FSRCNN, and no dearer.
 
-    3×3 convolutions of 16 channels, a sub-pixel convolution to the pixels of a cell, PReLU between them: a chain that
-    was trained over-parameterised, each kernel the sum of itself and of the product of two. 12,240, 10,656 and 11,664
-    weights at ×2, ×3 and ×4. The parameters, attributes and methods are those of `SuperResolution`. Layers are named
-    feature_extraction, mapping.0 to mapping.3 (at ×2 mapping.4), sub_pixel_convolution, pixel_shuffle.
+    Six 3×3 convolutions to 16 channels, at ×3 and ×4 to 15, and a sub-pixel convolution to the pixels of a cell, PReLU
+    between them: a chain that was trained over-parameterised, each kernel the sum of itself and of the product of two.
+    12,240, 11,475 and 12,420 weights at ×2, ×3 and ×4. The parameters, attributes and methods are those of
+    `SuperResolution`. Layers are named feature_extraction, mapping.0 to mapping.4, sub_pixel_convolution,
+    pixel_shuffle.
 
     References
     ----------
@@ -546,15 +547,15 @@ class PlainSR(SuperResolution):
     (80, 120, 3)
     """
 
-    channels: ClassVar[int] = 16
-    mapping_layers: ClassVar[Mapping[int, int]] = {2: 5, 3: 4, 4: 4}
+    channels: ClassVar[Mapping[int, int]] = {2: 16, 3: 15, 4: 15}
+    mapping_layers: ClassVar[int] = 5
 
     @classmethod
     def _shapes(cls, colours: int, scale: int) -> dict[str, Shape]:
-        n = cls.channels
+        n = cls.channels[scale]
         return {
             "feature_extraction": (n, colours, 3, 3),
-            **{f"mapping.{i}": (n, n, 3, 3) for i in range(cls.mapping_layers[scale])},
+            **{f"mapping.{i}": (n, n, 3, 3) for i in range(cls.mapping_layers)},
             "sub_pixel_convolution": (colours * scale**2, n, 3, 3),
         }
 

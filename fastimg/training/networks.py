@@ -8,7 +8,7 @@ commutes with adding a constant). Those that denoise pad with zeros, tell the no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..models.denoising import DnCNN_s
 from ..models.super_resolution import DECONVOLUTION, PlainSR
 from .settings import Settings
 
@@ -82,25 +83,25 @@ def srcnn(middle: int = 5) -> list[Layer]:
 
 
 def plainsr(scale: int) -> list[Layer]:
-    """Layers of PlainSR: 3×3 convolutions of 16 channels and a sub-pixel convolution [1]_, on one channel.
+    """Layers of PlainSR: 3×3 convolutions and a sub-pixel convolution [1]_, on one channel.
 
-    As many as cost no more per pixel than FSRCNN: 12,240, 10,656 and 11,664 multiply-adds at ×2, ×3 and ×4.
+    Of as many channels as cost no more per pixel than FSRCNN: 12,240, 11,475 and 12,420 multiply-adds at ×2, ×3, ×4.
 
     References
     ----------
     .. [1] W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
            Neural Network", CVPR 2016, arXiv:1609.05158.
     """
-    channels, mappings = PlainSR.channels, PlainSR.mapping_layers[scale]
+    channels = PlainSR.channels[scale]
     return [
         Layer("feature_extraction", 1, channels, 3, plain=True),
-        *(Layer(f"mapping.{index}", channels, channels, 3, plain=True) for index in range(mappings)),
+        *(Layer(f"mapping.{index}", channels, channels, 3, plain=True) for index in range(PlainSR.mapping_layers)),
         Layer("sub_pixel_convolution", channels, scale**2, 3, activation=None, shuffle=scale, plain=True),
     ]
 
 
-def dncnn(channels: int = 64, depth: int = 17) -> list[Layer]:
-    """Layers of DnCNN [1]_ on one channel, leaky instead of batch normalised.
+def dncnn(channels: int = 64, depth: int = 17, dilations: Sequence[int] | None = None) -> list[Layer]:
+    """Layers of DnCNN [1]_ on one channel, leaky instead of batch normalised, dilated where `dilations` are given.
 
     References
     ----------
@@ -109,9 +110,10 @@ def dncnn(channels: int = 64, depth: int = 17) -> list[Layer]:
     """
     widths = [1, *[channels] * (depth - 1), 1]
     activations = [*["leaky_relu"] * (depth - 1), None]
+    layers = zip(widths, widths[1:], activations, dilations or [1] * depth, strict=False)
     return [
-        Layer(f"convolution.{index}", inputs, outputs, 3, activation=activation, padding_mode="zeros")
-        for index, (inputs, outputs, activation) in enumerate(zip(widths, widths[1:], activations, strict=False))
+        Layer(f"convolution.{i}", inputs, outputs, 3, activation=activation, padding_mode="zeros", dilation=dilation)
+        for i, (inputs, outputs, activation, dilation) in enumerate(layers)
     ]
 
 
@@ -126,8 +128,9 @@ def build(settings: Settings) -> Network:
         return Network(plainsr(scale))
     if model == "srcnn":
         return Network(srcnn())
-    sizes = {"dncnn": (64, 17), "dncnn-s": (48, 9), "digits": (32, 4)}
-    return Network(dncnn(*sizes[model]), residual=True)
+    if model == "dncnn-s":
+        return Network(dncnn(48, 9, DnCNN_s.dilations), residual=True)
+    return Network(dncnn(32, 4) if model == "digits" else dncnn(), residual=True)
 
 
 def _pad(x: Tensor, border: int) -> Tensor:
