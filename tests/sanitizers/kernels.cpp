@@ -201,10 +201,11 @@ void warp_images(const std::string& target) {
     }
 }
 
-// A chain with a stride, a deconvolution, a sum and a pixel shuffle, by all that multiplies; and its first layer alone.
+// A chain with layers that compute two rows at once, a stride, a deconvolution, a sum and a pixel shuffle, by all that
+// multiplies; and its first layers alone.
 void convolve(const std::string& target) {
-    Image first(DType::f32, {8, 1, 5, 5}), second(DType::f32, {9, 8, 3, 3}), third(DType::f32, {9, 2, 4, 4}),
-        fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3});
+    Image first(DType::f32, {16, 1, 5, 5}), wide(DType::f32, {17, 16, 3, 3}), second(DType::f32, {9, 17, 3, 3}),
+        third(DType::f32, {9, 2, 4, 4}), fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3});
     std::vector<Multiplier> multipliers = bfloat16_multipliers();
     multipliers.push_back(Multiplier::floats);
     for (const Multiplier multiplier : multipliers) {
@@ -231,6 +232,7 @@ void convolve(const std::string& target) {
                 layers.clear();
                 sizes = {{rows, columns}};
                 append(make_conv2d(first.array(), arguments(1, 2, Activation::slope)), {rows, columns});
+                append(make_conv2d(wide.array(), arguments(1, 1, Activation::relu)), {rows, columns});
                 append(make_conv2d(second.array(), arguments(2, 1, Activation::relu)), half);
                 append(make_conv_transpose2d(third.array(), arguments(2, 1, Activation::none), {any, any}), whole);
                 const size_t lender = layers.size();
@@ -244,10 +246,14 @@ void convolve(const std::string& target) {
                     fastimg::convolve(layers, sizes, from, to, threads);
                 });
                 if (multiplier != Multiplier::floats) continue;
-                Image floats(DType::f32, {2, 1, rows, columns}), features(DType::f32, {2, 8, rows, columns});
-                const Array x = floats.array();
+                Image floats(DType::f32, {2, 1, rows, columns}), features(DType::f32, {2, 16, rows, columns}),
+                    more(DType::f32, {2, 17, rows, columns});
+                const Array x = floats.array(), y = features.array();
                 compare_threads(target + " convolution", features, [&](int threads, const Array& to) {
                     fastimg::convolve_alone({layers[0]}, x, to, threads);
+                });
+                compare_threads(target + " convolution of two rows", more, [&](int threads, const Array& to) {
+                    fastimg::convolve_alone({layers[1]}, y, to, threads);
                 });
             }
         }
