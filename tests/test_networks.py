@@ -127,16 +127,18 @@ def networks(mode: str) -> dict[str, list]:
             PixelShuffle(2),
         ],
         "two rows at once": [
-            conv(1, 16, 3, **same),
+            conv(4, 16, 3, **same),
             conv(16, 16, 5, padding=2, padding_mode=mode, activation="prelu", name="a"),
             conv(16, 32, 3, padding=(1, 2), dilation=(1, 2), padding_mode=mode, activation="relu"),
             conv(32, 16, 3, groups=2, **same),
             Add(input_of="a"),
+        ],
+        "two rows at once, of cells": [
+            conv(1, 16, 3, **same),
             conv(16, 16, 3, **same),
             PixelShuffle(2, channels=4),
             conv(4, 20, 3, stride=2, **same),
             conv(20, 16, 3, activation="relu"),
-            conv(16, 1, 3, **same),
         ],
         "many channels": [conv(3, 40, 3, **same, activation="relu"), conv(40, 13, 3, **same), conv(13, 9, 1)],
     }

@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import run_python
+from datasets import Pictures
 
 torch = pytest.importorskip("torch")
 
@@ -498,17 +499,6 @@ def test_fsrcnn_goes_back_to_the_model():
 
 
 # ---- augmented datasets ----------------------------------------------------------------------------------------------
-
-
-class Pictures:
-    """Noise, a mask and a number; of module level, so that a spawned worker finds it."""
-
-    def __len__(self):
-        return 11
-
-    def __getitem__(self, index):
-        rng = np.random.default_rng(index)
-        return rng.integers(0, 256, (12, 10, 3), np.uint8), rng.integers(0, 5, (12, 10), np.uint8), index
 
 
 def augmentation(*transforms, **options):
