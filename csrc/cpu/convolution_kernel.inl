@@ -23,7 +23,11 @@ constexpr int kBlockVectors[] = {0, 8, 6, 4, 3};
 constexpr int kBlockVectors[] = {0, 8, 4, 3, 2};
 #endif
 constexpr int kMostOutputs = int(std::size(kBlockVectors)) - 1;
-constexpr int kMostAccumulators = 25;  // of a block
+constexpr int kMostAccumulators = [] {
+    int most = 0;
+    for (int outputs = 1; outputs <= kMostOutputs; ++outputs) most = std::max(most, outputs * kBlockVectors[outputs]);
+    return most;
+}();  // of a block
 
 inline ptrdiff_t most_outputs(const Convolution& layer) {
     ptrdiff_t most = 0;

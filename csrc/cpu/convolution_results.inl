@@ -65,7 +65,8 @@ inline std::vector<Bunch> place_blocks(const Convolution& layer, const std::vect
                 {},
                 {}};
             const ptrdiff_t points = std::max<ptrdiff_t>(layer.points, 1);
-            for (ptrdiff_t m = 0; m < block.outputs * (layer.points > 0 ? 2 : 1); ++m) {
+            const ptrdiff_t rows = layer.points > 0 ? layer.cell[0] : 1;  // that the block computes
+            for (ptrdiff_t m = 0; m < block.outputs * rows; ++m) {
                 CellPlace place = pattern.place;
                 place.row += m / block.outputs;
                 ptrdiff_t channel = group * layer.outputs + block.channel + m % block.outputs;

@@ -16,6 +16,7 @@
 // nearest pixel is.
 
 #include "support/arithmetic.inl"
+#include "support/gather.inl"
 #include "support/interleave.inl"
 
 namespace fastimg::FASTIMG_TARGET {
@@ -181,68 +182,6 @@ template <class A, class T>
     }
 }
 
-// The 32 bits of each lane at so many bytes from `from`.
-inline Ints gather(const char* from, Ints bytes) {
-#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
-    return (Ints)_mm512_i32gather_epi32((__m512i)bytes, from, 1);
-#elif FASTIMG_LEVEL == 3
-    return (Ints)_mm256_i32gather_epi32((const int*)from, (__m256i)bytes, 1);
-#else
-    Ints words{};
-    for (int lane = 0; lane < kLanes; ++lane) {
-        int32_t word;
-        std::memcpy(&word, from + bytes[lane], 4);
-        words[lane] = word;
-    }
-    return words;
-#endif
-}
-
-// The 64 bits of each lane: their lower halves and their upper halves.
-inline void gather(const char* from, Ints bytes, Ints& lower, Ints& upper) {
-#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
-    const __m512i i = (__m512i)bytes;
-    const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(i), from, 1);
-    const __m512i b = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(i, 1), from, 1);
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    lower = (Ints)_mm512_permutex2var_epi32(a, even, b);
-    upper = (Ints)_mm512_permutex2var_epi32(a, _mm512_or_si512(even, _mm512_set1_epi32(1)), b);
-#elif FASTIMG_LEVEL == 3
-    const __m256i i = (__m256i)bytes;
-    const Ints a = (Ints)_mm256_i32gather_epi64((const long long*)from, _mm256_castsi256_si128(i), 1);
-    const Ints b = (Ints)_mm256_i32gather_epi64((const long long*)from, _mm256_extracti128_si256(i, 1), 1);
-    lower = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-    upper = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-    lower = gather(from, bytes);
-    upper = gather(from + 4, bytes);
-#endif
-}
-
-// The element that begins at bit `shift` of each word.
-template <class T>
-[[gnu::always_inline]] inline Floats element(Ints words, int shift) {
-    if constexpr (std::is_same_v<T, float>) {
-        return (Floats)words;
-    } else {
-        const Ints bits = (words >> shift) & (sizeof(T) == 1 ? 0xff : 0xffff);
-        if constexpr (is_integer<T>) {
-            return __builtin_convertvector(bits, Floats);
-        } else {
-#if FASTIMG_LEVEL >= 4
-            return (Floats)_mm512_cvtph_ps(_mm512_cvtusepi32_epi16((__m512i)bits));
-#elif FASTIMG_LEVEL == 3
-            return (Floats)_mm256_cvtph_ps(
-                _mm_packus_epi32(_mm256_castsi256_si128((__m256i)bits), _mm256_extracti128_si256((__m256i)bits, 1)));
-#else
-            Floats v{};
-            for (int lane = 0; lane < kLanes; ++lane) v[lane] = to_float(half{uint16_t(bits[lane])});
-            return v;
-#endif
-        }
-    }
-}
-
 // A row of N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
 template <class T, int N, int Channels>
 struct Gathered {
@@ -265,17 +204,17 @@ struct Gathered {
         : row(row), bytes(bytes), pixel_bytes(pixel_bytes) {
         if constexpr (kPacked) {
             for (int word = 0; word + 1 < kWords; word += 2)
-                gather(row + 4 * word, bytes, words[word], words[word + 1]);
-            if constexpr (kWords % 2 == 1) words[kWords - 1] = gather(row + 4 * (kWords - 1), bytes);
+                gather_pairs(row + 4 * word, bytes, words[word], words[word + 1]);
+            if constexpr (kWords % 2 == 1) words[kWords - 1] = gather_words(row + 4 * (kWords - 1), bytes);
         }
     }
 
     [[gnu::always_inline]] Floats operator()(int k, ptrdiff_t channel) const {
         if constexpr (kPacked) {
             const int byte = (k * Channels + int(channel)) * int(sizeof(T));
-            return element<T>(words[byte / 4], 8 * (byte % 4));
+            return element_of<T>(words[byte / 4], 8 * (byte % 4));
         } else {
-            return element<T>(gather(row + k * pixel_bytes + channel * ptrdiff_t(sizeof(T)), bytes), 0);
+            return element_of<T>(gather_words(row + k * pixel_bytes + channel * ptrdiff_t(sizeof(T)), bytes), 0);
         }
     }
 };
