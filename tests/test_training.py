@@ -199,14 +199,14 @@ def test_sizes_of_dncnn():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_noise_is_learnt(photographs, tmp_path, precision):
     planes = [read_grey(path) for path in sorted(photographs.iterdir())]
-    settings = Settings("dncnn-s", iterations=150, averaging=0.9, precision=precision, **(SMALL | {"patch": 24}))
+    settings = Settings("dncnn-s", iterations=300, averaging=0.9, precision=precision, **(SMALL | {"patch": 24}))
     trainer = Trainer(settings, make_pairs(planes, partial(noisy_pair, sigma=0), (1.0,), 24))
     noisy = make_pairs(planes, partial(noisy_pair, sigma=25), (1.0,), 24)
     before = trainer.psnr(noisy)
-    for _ in range(150):
+    for _ in range(300):
         trainer.step()
     assert before == pytest.approx(20 * np.log10(255 / 25), abs=0.5)
-    assert trainer.psnr(noisy) > before + 1
+    assert trainer.psnr(noisy) > before + 3
 
 
 def test_noise_of_a_batch():
