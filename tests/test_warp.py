@@ -471,7 +471,7 @@ BAD = [
     ({"inverse_map": "abc"}, TypeError, "inverse_map must be a map or an array of numbers, got str"),
     ({"inverse_map": None}, TypeError, "inverse_map must be a map or an array of numbers, got NoneType"),
     ({"inverse_map": np.zeros((2, 4, 4), complex)}, TypeError, "inverse_map must be a map or an array of numbers"),
-    ({"inverse_map": [np.eye(3)] * 2}, ValueError, "image must be a batch, as inverse_map is a list"),
+    ({"inverse_map": [np.eye(3)] * 2}, ValueError, "image must be a batch, images, rows, columns, as there"),
     (
         {"inverse_map": lambda xy: xy[:3]},
         ValueError,

@@ -53,12 +53,13 @@ def pad(
     TypeError, ValueError
         If an argument is of the wrong type or out of range; the message says which and what was expected.
 
+    See Also
+    --------
+    crop : Take the border of an image away.
+
     Notes
     -----
-    The values are those of `numpy.pad` along the two axes; PyTorch tensors stay tensors. The opposite needs no
-    function: ``image[top:bottom, left:right]`` is a crop and ``image[:, ::-1]`` a mirror image, views of NumPy that
-    every function here takes without a copy (PyTorch, which has no negative strides, has `torch.flip`). O(n) of the
-    result.
+    The values are those of `numpy.pad` along the two axes; PyTorch tensors stay tensors. O(n) of the result.
 
     Examples
     --------
@@ -69,18 +70,19 @@ def pad(
     """
     source = arrays.take(image, "image")
     rows, columns = (source.data.shape[axis] for axis in warped_axes(source.data, channel_axis, False))
-    (top, bottom), (left, right) = _widths(pad_width)
+    (top, bottom), (left, right) = widths_of(pad_width, "pad_width")
     move = AffineTransform(translation=(-left, -top))
     shape = (rows + top + bottom, columns + left + right)
     options: dict[str, Any] = {"channel_axis": channel_axis, "out": out, "threads": threads}
     return warp(image, move, None, shape, 0, mode, cval, preserve_range=True, **options)
 
 
-def _widths(pad_width: Any) -> list[list[int]]:
+def widths_of(value: Any, name: str) -> list[list[int]]:
+    """((top, bottom), (left, right)) of what `numpy.pad` takes."""
     try:
-        pairs = np.broadcast_to(np.asarray(pad_width, dtype=object), (2, 2)).tolist()
+        pairs = np.broadcast_to(np.asarray(value, dtype=object), (2, 2)).tolist()
     except ValueError:
         raise ValueError(
-            f"pad_width must be an integer, (before, after) or ((top, bottom), (left, right)), got {pad_width!r}"
+            f"{name} must be an integer, (before, after) or ((top, bottom), (left, right)), got {value!r}"
         ) from None
-    return [[_checks.integer(width, "pad_width", at_least=0) for width in pair] for pair in pairs]
+    return [[_checks.integer(width, name, at_least=0) for width in pair] for pair in pairs]

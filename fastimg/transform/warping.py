@@ -275,7 +275,7 @@ def warped_axes(data: NDArray[Any], channel_axis: int | None, batch: bool) -> tu
         free = [axis for axis in range(1, data.ndim) if axis != channel]
         if len(free) < 2 or channel == 0:
             raise ValueError(
-                f"image must be a batch, as inverse_map is a list: images, rows, columns; got {data.shape}"
+                f"image must be a batch, images, rows, columns, as there is one map for each; got {data.shape}"
             )
         rows, columns = two_axes(data, channel_axis, free[:2])
     for axis in (rows, columns):

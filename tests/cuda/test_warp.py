@@ -262,6 +262,27 @@ def test_rotate(device, rng):
         assert_close(result, transform.rotate(image, 17, **options))
 
 
+def test_batches_by_torchvisions_parameters(device, rng):
+    images = random_image(rng, (2, 30, 41, 3), "uint8")
+    corners = np.array([(0, 0), (40, 0), (40, 29), (0, 29)])
+    for function, arguments in (
+        (transform.affine, ([10, -35], (2, 3), [1, 0.8])),
+        (transform.perspective, (corners, np.stack([corners + 3, corners[[1, 2, 3, 0]]]))),
+    ):
+        options = {"mode": "edge", "preserve_range": True}
+        result = device.numpy(function(device.array(images), *arguments, **options))
+        assert_close(result, function(images, *arguments, **options))
+
+
+def test_parts_and_mirror_images(device, rng):
+    image = rng.random((9, 11, 3), dtype=np.float32)
+    for copy in (False, True):
+        np.testing.assert_array_equal(device.numpy(transform.crop(device.array(image), 2, copy)), image[2:-2, 2:-2])
+    for axis in (None, 0, 1):
+        result = device.numpy(transform.flip(device.array(image), axis))
+        np.testing.assert_array_equal(result, np.flip(image, (0, 1) if axis is None else axis))
+
+
 def test_callables_are_called_on_the_cpu(device, rng):
     image = rng.random((20, 30), dtype=np.float32)
 
