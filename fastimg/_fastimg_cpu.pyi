@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Network', 'active_target', 'augment', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'mix', 'multiply_adds', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'random_words', 'remap', 'resize', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets', 'warp', 'warp_by_function']
+__all__: list[str] = ['Network', 'active_target', 'augment', 'bfloat16_multipliers', 'built_targets', 'compiler', 'conv2d', 'conv_transpose2d', 'convert_color', 'denoise_nl_means', 'denoise_nl_means_by_table', 'gaussian', 'gaussian_recursive', 'get_num_threads', 'mean_squared_error', 'mix', 'multiply_adds', 'opencv_bgr_to_lab', 'opencv_lab_to_bgr', 'random_noise', 'random_words', 'remap', 'resize', 'resize_adjoint', 'select_target', 'set_num_threads', 'structural_similarity', 'supported_targets', 'warp', 'warp_by_function']
 class Network:
     def __init__(self, multiplier: str) -> None:
         ...
@@ -67,6 +67,8 @@ def random_words(indices: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64]
 def remap(image: numpy.ndarray, result: numpy.ndarray, coordinates: numpy.ndarray, kernel: str, mode: str, cval: typing.SupportsFloat | typing.SupportsIndex, low: typing.SupportsFloat | typing.SupportsIndex, high: typing.SupportsFloat | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def resize(image: numpy.ndarray, result: numpy.ndarray, row_scale: typing.SupportsFloat | typing.SupportsIndex, column_scale: typing.SupportsFloat | typing.SupportsIndex, kernel: str, anti_aliasing: bool, mode: str, columns_first: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+def resize_adjoint(gradient: numpy.ndarray, result: numpy.ndarray, row_scale: typing.SupportsFloat | typing.SupportsIndex, column_scale: typing.SupportsFloat | typing.SupportsIndex, kernel: str, anti_aliasing: bool, mode: str, columns_first: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def select_target(name: str) -> None:
     ...

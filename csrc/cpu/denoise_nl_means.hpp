@@ -15,12 +15,17 @@
 #include "support/view.hpp"
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 namespace fastimg {
 
-// Of t = d * scale: exp(-t) up to a cutoff; max(0, 1 - t) to the power 1, 2 and 8.
-enum class Weighting { welsch, epanechnikov, bisquare, modified_bisquare };
+// Of t = d * scale: exp(-t) up to a cutoff; max(0, 1 - t) to the power 1, 2 and 8; what a function makes of it.
+enum class Weighting { welsch, epanechnikov, bisquare, modified_bisquare, function };
+
+// Puts weights, none below 0, in the place of n distances t. It is called by several threads at a time, and also for
+// distances of no pixels, which may be anything.
+using WeightFunction = void (*)(float* distances, int64_t n, const double* parameters);
 
 struct NlMeans {
     // Patches and the search along an outer axis.
@@ -40,6 +45,8 @@ struct NlMeans {
     float scale, excess, cutoff;  // on sums of squared differences, in units of the guide's values
     float centre = -1;  // the weight of p itself, as a multiple of the largest of the others; below 0: weighting(0)
     float gain;         // the result is multiplied by it when stored
+    WeightFunction function = nullptr;
+    const double* function_parameters = nullptr;
 };
 
 // What the weights of a pixel p depend on besides the parameters: (outer, outer, rows, columns), the planes those of the

@@ -109,32 +109,47 @@ struct FloatArithmetic : OneChannel {
         float factor, excess, cutoff;
     };
 
-    // Any weighting, with a scale and an excess for each pixel.
+    // What a function is to weigh, with a scale and an excess for each pixel.
+    struct DistanceByMaps {
+        Vector operator()(Vector sum_of_squares, ptrdiff_t x) const {
+            return max(Floats{}, sum_of_squares - load(excesses + x)) * load(scales + x);
+        }
+
+        const float *scales, *excesses;
+    };
+
+    // Any other weighting.
     template <bool Welsch>
     struct WeightByMaps {
-        WeightByMaps(const FloatArithmetic& a, const float* scales, const float* excesses)
-            : scales(scales), excesses(excesses), cutoff(a.parameters.cutoff * a.parameters.scale) {
+        WeightByMaps(const FloatArithmetic& a, const DistanceByMaps& distance)
+            : distance(distance), cutoff(a.parameters.cutoff * a.parameters.scale) {
             if (a.parameters.weighting == Weighting::bisquare) squarings = 1;
             if (a.parameters.weighting == Weighting::modified_bisquare) squarings = 3;
         }
 
         Vector operator()(Vector sum_of_squares, ptrdiff_t x) const {
-            const Vector t = max(Floats{}, sum_of_squares - load(excesses + x)) * load(scales + x);
+            const Vector t = distance(sum_of_squares, x);
             if constexpr (Welsch) return power_of_two(t, -kLog2e, at_most(t, cutoff));
             Vector power = max(1.0f - t, Floats{});  // in this order 0 where t is NaN
             for (int i = 0; i < squarings; ++i) power *= power;
             return power;
         }
 
-        const float *scales, *excesses;
+        DistanceByMaps distance;
         float cutoff;
         int squarings = 0;
     };
 
     static constexpr float kLog2e = 1.44269504f;
 
-    // The centre pixel is an offset like all others; its distance is 0 and its weight 1.
-    Vector weight_of_centre() const { return broadcast(1.0f); }
+    // The centre pixel is an offset like all others; its distance is 0 and its weight 1, unless a function says otherwise.
+    // It is never quite 0, so that a pixel that nothing weighs stays as it is.
+    Vector weight_of_centre() const {
+        if (parameters.weighting != Weighting::function) return broadcast(1.0f);
+        float weight = 0;
+        parameters.function(&weight, 1, parameters.function_parameters);
+        return broadcast(std::max(weight, 1e-30f));
+    }
 
     struct Means {
         Vector sum;

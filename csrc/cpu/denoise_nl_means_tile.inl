@@ -390,14 +390,18 @@ private:
                 sum_over_rows_with_taps(w.p, q, w.suffixes, w.stride);
             // With maps weights are one-sided, so that rows are of one length; without, any of its constants will do.
             const ptrdiff_t first = images_.mapped() ? row : 0;
-            const float* const scales = scales_at(first, w.stride);
-            const float* const excesses = excesses_at(first, w.stride);
-            if (parameters_.weighting == Weighting::welsch)
+            const typename Arithmetic::DistanceByMaps distance{scales_at(first, w.stride),
+                                                               excesses_at(first, w.stride)};
+            if (parameters_.weighting == Weighting::function) {
+                weights_of_sums(weights, count, distance);
+                parameters_.function(weights, count, parameters_.function_parameters);
+            } else if (parameters_.weighting == Weighting::welsch) {
                 weights_of_sums(weights, count,
-                                typename Arithmetic::template WeightByMaps<true>(arithmetic_, scales, excesses));
-            else
+                                typename Arithmetic::template WeightByMaps<true>(arithmetic_, distance));
+            } else {
                 weights_of_sums(weights, count,
-                                typename Arithmetic::template WeightByMaps<false>(arithmetic_, scales, excesses));
+                                typename Arithmetic::template WeightByMaps<false>(arithmetic_, distance));
+            }
         } else {
             const auto find = [&](const auto& weight) {
                 if constexpr (Arithmetic::kSumsOfRegisters && Patch != 0) {

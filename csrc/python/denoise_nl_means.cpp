@@ -30,11 +30,12 @@ void bind_denoise_nl_means(py::module_& m) {
         [](const py::array& image, const std::optional<py::array>& guide, const std::optional<py::array>& h,
            const std::optional<py::array>& sigma, py::array& result, int patch_before, int patch_after,
            std::vector<float> patch_taps, int patch_distance, bool truncated,
-           const std::array<std::tuple<bool, int, bool>, 2>& outer, ptrdiff_t first_plane, const std::string& weighting,
+           const std::array<std::tuple<bool, int, bool>, 2>& outer, ptrdiff_t first_plane, const py::object& weighting,
            float scale, float excess, float cutoff, float centre, float gain, int threads) {
             const Array from = readable(image), to = writable(result);
             const Array compared = guide ? readable(*guide) : from;
             const NlMeansMaps maps{map_of(h), map_of(sigma)};
+            const bool named = py::isinstance<py::str>(weighting);
             NlMeans parameters{patch_before,
                                patch_after,
                                std::move(patch_taps),
@@ -42,7 +43,7 @@ void bind_denoise_nl_means(py::module_& m) {
                                truncated,
                                {},
                                first_plane,
-                               weighting_of(weighting),
+                               named ? weighting_of(weighting.cast<std::string>()) : Weighting::function,
                                scale,
                                excess,
                                cutoff,
@@ -51,6 +52,12 @@ void bind_denoise_nl_means(py::module_& m) {
             for (size_t axis = 0; axis < 2; ++axis)
                 std::tie(parameters.outer[axis].in_patch, parameters.outer[axis].distance,
                          parameters.outer[axis].truncated) = outer[axis];
+            std::vector<double> weighting_parameters;
+            if (!named) {
+                parameters.function = reinterpret_cast<WeightFunction>(weighting.attr("address").cast<uintptr_t>());
+                weighting_parameters = weighting.attr("parameters").cast<std::vector<double>>();
+                parameters.function_parameters = weighting_parameters.data();
+            }
             py::gil_scoped_release nogil;
             denoise_nl_means(from, guide ? compared : from, maps, to, parameters, threads);
         },

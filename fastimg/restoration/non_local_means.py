@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _checks, arrays
+from .._compiled import WithParameters
+from .compiled import weighting_by
 from .noise_estimate import mean_sigma
 
 __all__ = ["denoise_nl_means", "denoise_nl_means_sequence", "denoise_nl_means_stream"]
@@ -17,6 +19,9 @@ _CUTOFF = 5.0  # distances beyond it have no weight, as in scikit-image
 _WEIGHTINGS = ("welsch", "epanechnikov", "bisquare", "modified_bisquare")
 _LARGEST_PATCH, _LARGEST_DISTANCE, _LARGEST_TEMPORAL_DISTANCE = 127, 255, 64
 _FLOAT32 = np.finfo(np.float32)
+
+Weighting = str | Callable[..., float]
+
 _AUTOMATIC = 0.6  # h in standard deviations of the noise: docs/denoise_nl_means.md
 
 
@@ -29,7 +34,8 @@ def denoise_nl_means(
     sigma: Any = 0.0,
     *,
     guide: Any = None,
-    weighting: str = "welsch",
+    weighting: Weighting = "welsch",
+    weighting_args: Mapping[str, Any] | None = None,
     center_weight: float | None = None,
     preserve_range: bool = False,
     channel_axis: int | None = None,
@@ -65,9 +71,11 @@ def denoise_nl_means(
         What is compared in place of the image, which is averaged: an image of the same axes, with channels of its own
         or none (where the image has none, a guide's are the last axis), on the same device. `h` and `sigma` are in its
         units.
-    weighting : {"welsch", "epanechnikov", "bisquare", "modified_bisquare"}, optional
-        What a distance d, divided by h squared, weighs: ``exp(-d)``, 0 beyond 5; or ``max(0, 1 - d)`` to the power 1, 2
-        or 8.
+    weighting : {"welsch", "epanechnikov", "bisquare", "modified_bisquare"} or callable, optional
+        What a distance d, divided by h squared, weighs: ``exp(-d)``, 0 beyond 5; ``max(0, 1 - d)`` to the power 1, 2 or
+        8; or what a Python function of d, which Numba compiles into the kernel (see Notes), returns.
+    weighting_args : mapping, optional
+        Numbers that the function takes beside d, by their names.
     center_weight : float, optional
         The weight of the pixel itself, as a multiple of the largest of the others, at least 0. None: it weighs 1, as
         every pixel does whose patch is the same. A pixel that nothing else resembles stays as it is.
@@ -88,10 +96,13 @@ def denoise_nl_means(
     Raises
     ------
     TypeError
-        If `image`, `guide`, `h`, `sigma` or `out` is not what it may be, or of another dtype.
+        If `image`, `guide`, `h`, `sigma`, `out` or `weighting` is not what it may be, or of another dtype. If Numba
+        cannot compile the function that `weighting` is; the message tells the line.
     ValueError
         If a parameter is out of its range, `image` is empty or of another rank, or `guide`, `h`, `sigma` or `out` does
         not fit it.
+    ImportError
+        If `weighting` is a function and Numba is not installed.
 
     Notes
     -----
@@ -106,6 +117,14 @@ def denoise_nl_means(
     independent of `patch_size` along the last two axes and proportional to it along others, else proportional to it
     along each. Beside the result, each thread uses some 500 kB of scratch at the default parameters and one channel,
     250 kB for each further one, some 2 MB for a volume, whatever the image's size.
+
+    A function for `weighting` takes d as a float64, and numbers of its own, which `weighting_args` names; it returns
+    the weight. Numba (``pip install 'fastimg[numba]'``) compiles it at its first use, in nopython mode, which takes
+    about half a second; the last 64 functions are kept, so define it once, not with every call. The kernel calls it
+    without the GIL, several threads at a time, for some thousand distances, of pixels in no order and of some that do
+    not exist; it must not raise. A division by zero gives an infinity or NaN. A weight below 0 or not a number counts
+    as 0, and so does that of an infinite distance; infinite weights make NaN. The pixel itself weighs what the function
+    says of 0, and where nothing weighs anything it stays as it is. Integers, too, are denoised in float32.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.
@@ -129,6 +148,15 @@ def denoise_nl_means(
     >>> denoised = restoration.denoise_nl_means(noisy, patch_size=5, patch_distance=6, h=0.08, sigma=0.1)
     >>> bool(np.abs(denoised - clean).mean() < np.abs(noisy - clean).mean() / 3)
     True
+
+    Weights that fall off as Cauchy's distribution, by a function:
+
+    >>> def cauchy(distance, width=1.0):
+    ...     return 1 / (1 + distance / width) ** 2
+    >>> options = {"h": 0.08, "sigma": 0.1, "weighting": cauchy, "weighting_args": {"width": 0.5}}
+    >>> denoised = restoration.denoise_nl_means(noisy, 5, 6, **options)
+    >>> bool(np.abs(denoised - clean).mean() < np.abs(noisy - clean).mean() / 3)
+    True
     """
     source = arrays.take(image, "image")
     axis = _checks.axis(channel_axis, "channel_axis", source.data.ndim)
@@ -136,7 +164,8 @@ def denoise_nl_means(
         _checks.rank(source.data.ndim, "image", range(2, 5), "rows and columns; pass channel_axis for colour images")
     else:
         _checks.rank(source.data.ndim, "image", range(3, 6), "rows, columns and channels")
-    options = _Options.checked(patch_size, patch_distance, fast_mode, weighting, center_weight, preserve_range, threads)
+    weigh = _weighting(weighting, weighting_args)
+    options = _Options.checked(patch_size, patch_distance, fast_mode, weigh, center_weight, preserve_range, threads)
     around = OuterAxis(True, options.patch_distance, not fast_mode)
     axes = source.data.ndim - (axis is not None)
     outer = around if axes > 3 else _ALONE, around if axes > 2 else _ALONE
@@ -153,7 +182,8 @@ def denoise_nl_means_sequence(
     *,
     temporal_distance: int = 1,
     guide: Any = None,
-    weighting: str = "welsch",
+    weighting: Weighting = "welsch",
+    weighting_args: Mapping[str, Any] | None = None,
     center_weight: float | None = None,
     preserve_range: bool = False,
     channel_axis: int | None = None,
@@ -168,8 +198,10 @@ def denoise_nl_means_sequence(
     ----------
     frames : (T, M, N) or, with `channel_axis`, (T, M, N, C) array of uint8, uint16, float16, float32 or float64
         Any strides; the first axis is time.
-    patch_size, patch_distance, h, fast_mode, sigma, guide, weighting, center_weight, preserve_range, out, threads
+    patch_size, patch_distance, h, fast_mode, sigma, guide, weighting, weighting_args, center_weight
         As those of `denoise_nl_means`. Arrays `h` and `sigma` are (T, M, N); sigma is estimated as the frames' mean.
+    preserve_range, out, threads
+        As those of `denoise_nl_means`.
     temporal_distance : int, optional
         So many frames before and after take part, from 0 to 64; fewer at the ends of the sequence.
     channel_axis : int, optional
@@ -215,7 +247,8 @@ def denoise_nl_means_sequence(
         _checks.rank(source.data.ndim, "frames", [4], "time, rows, columns and channels")
         if axis == 0:
             raise ValueError("channel_axis must not be the first axis, which is time, got 0")
-    options = _Options.checked(patch_size, patch_distance, fast_mode, weighting, center_weight, preserve_range, threads)
+    weigh = _weighting(weighting, weighting_args)
+    options = _Options.checked(patch_size, patch_distance, fast_mode, weigh, center_weight, preserve_range, threads)
     outer = _ALONE, OuterAxis(False, _temporal_distance(temporal_distance), True)
     return _denoised(source, axis, guide, h, sigma, _mean_sigma_of_frames, options, outer, out)
 
@@ -229,7 +262,8 @@ def denoise_nl_means_stream(
     sigma: Any = 0.0,
     *,
     temporal_distance: int = 1,
-    weighting: str = "welsch",
+    weighting: Weighting = "welsch",
+    weighting_args: Mapping[str, Any] | None = None,
     center_weight: float | None = None,
     preserve_range: bool = False,
     channel_axis: int | None = None,
@@ -241,7 +275,7 @@ def denoise_nl_means_stream(
     ----------
     frames : iterable of (M, N) or, with `channel_axis`, (M, N, C) arrays
         All of one shape, dtype, kind and device. They are copied: one buffer may be filled again and again.
-    patch_size, patch_distance, h, fast_mode, sigma, weighting, center_weight, preserve_range, threads
+    patch_size, patch_distance, h, fast_mode, sigma, weighting, weighting_args, center_weight, preserve_range, threads
         As those of `denoise_nl_means`. Arrays `h` and `sigma` are (M, N); `h` is not estimated.
     temporal_distance : int, optional
         So many frames before and after take part, from 0 to 64; fewer at the ends.
@@ -271,7 +305,8 @@ def denoise_nl_means_stream(
     >>> [round(float(frame.mean()), 1) for frame in restoration.denoise_nl_means_stream(camera, 3, 3, h=0.2)]
     [0.5, 0.5, 0.5, 0.5]
     """
-    options = _Options.checked(patch_size, patch_distance, fast_mode, weighting, center_weight, preserve_range, threads)
+    weigh = _weighting(weighting, weighting_args)
+    options = _Options.checked(patch_size, patch_distance, fast_mode, weigh, center_weight, preserve_range, threads)
     reach = _temporal_distance(temporal_distance)
     if isinstance(h, str):
         raise ValueError(f"h must be a number or an array for frames that are yet to come, got {h!r}")
@@ -299,7 +334,7 @@ class _Options:
     patch_size: int
     patch_distance: int
     fast_mode: bool
-    weighting: str
+    weighting: str | WithParameters
     centre: float  # -1 if not given
     preserve_range: bool
     threads: int
@@ -310,7 +345,7 @@ class _Options:
         patch_size: Any,
         patch_distance: Any,
         fast_mode: Any,
-        weighting: Any,
+        weighting: str | WithParameters,
         center_weight: Any,
         preserve_range: Any,
         threads: Any,
@@ -322,7 +357,7 @@ class _Options:
             patch_size,
             _checks.integer(patch_distance, "patch_distance", at_least=1, at_most=_LARGEST_DISTANCE),
             _checks.boolean(fast_mode, "fast_mode"),
-            _checks.one_of(weighting, "weighting", _WEIGHTINGS),
+            weighting,
             -1.0 if center_weight is None else _checks.real(center_weight, "center_weight", at_least=0, at_most=1e6),
             _checks.boolean(preserve_range, "preserve_range"),
             _checks.threads(threads),
@@ -352,6 +387,15 @@ class _Options:
     def divisor(self, axes: int) -> float:
         """What a patch's distance is divided by."""
         return float(self.patch_size**axes) if self.fast_mode else 1.0
+
+
+def _weighting(weighting: Any, arguments: Mapping[str, Any] | None) -> str | WithParameters:
+    if callable(weighting):
+        return weighting_by(weighting, arguments or {})
+    name: str = _checks.one_of(weighting, "weighting", _WEIGHTINGS)
+    if arguments:
+        raise ValueError(f"weighting_args are for a function, got weighting={name!r}")
+    return name
 
 
 def _temporal_distance(value: Any) -> int:

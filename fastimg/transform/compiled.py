@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .. import _checks
+from .._compiled import CompiledFunction
 
 __all__ = ["CompiledMap"]
 
 
-class CompiledMap:
+class CompiledMap(CompiledFunction):
     """A map for `warp` from a Python function of one pixel, compiled by Numba into the kernel.
 
     Parameters
@@ -25,7 +20,7 @@ class CompiledMap:
     function : callable
         Takes row and column of the result and parameters, all float64, and returns row and column of the image: a
         Python function that Numba compiles in nopython mode. Several threads at a time call it for all pixels, in no
-        order that one could rely on. A division by zero gives an infinity or NaN, as in NumPy.
+        order that one could rely on. A division by zero gives an infinity or NaN, as in NumPy. It must not raise.
 
     Raises
     ------
@@ -33,7 +28,8 @@ class CompiledMap:
         If it is no function of two positional arguments or more. When used first, if Numba cannot compile it: the
         message tells the line.
     ImportError
-        When used first, if Numba is not installed (``pip install 'fastimg[numba]'``).
+        When used first, if Numba is not installed (``pip install 'fastimg[numba]'``; for images on a GPU
+        ``'fastimg[numba-cuda12]'`` or ``'fastimg[numba-cuda13]'``).
 
     See Also
     --------
@@ -60,16 +56,20 @@ class CompiledMap:
     ``transform.warp(image, lens, {"factor": 2})`` shows the image twice as large.
     """
 
-    __name__: str
+    user = "CompiledMap"
+    arguments = "map_args"
+    takes = ("row", "column")
+    gives = ("a row", "a column")
+    symbol = "fastimg_place"
+    pixel_signature = "float64(CPointer(float64), float64, float64, CPointer(float64))"
+    pixel_source = """
+def pixel(column_out, row, column, parameters):
+    row, column_out[0] = function(row, column{parameters})
+    return row
+"""
 
     def __init__(self, function: Callable[..., tuple[float, float]]) -> None:
-        if not inspect.isfunction(function):
-            raise TypeError(f"function must be a Python function, got {type(function).__name__}")
-        self._signature = inspect.signature(function)
-        kinds = {parameter.kind for parameter in self._signature.parameters.values()}
-        if len(self._signature.parameters) < 2 or kinds != {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
-            raise TypeError(f"function must take row, column and named parameters, got {self._signature}")
-        self._function = function
+        super().__init__(function, "function")
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[float, float]:
@@ -77,32 +77,10 @@ class CompiledMap:
         result: tuple[float, float] = self._function(*args, **kwargs)
         return result
 
-    def parameters(self, arguments: Mapping[str, Any]) -> NDArray[np.float64]:
-        """What the function is to be given beside row and column, in its order."""
-        try:
-            bound = self._signature.bind(0.0, 0.0, **arguments)
-        except TypeError as error:
-            raise TypeError(f"map_args must fit {self.__name__}{self._signature}: {error}") from None
-        bound.apply_defaults()
-        values = list(bound.arguments.items())[2:]
-        return np.array([_checks.real(value, f"map_args[{name!r}]") for name, value in values], np.float64)
-
-    @functools.cached_property
-    def address(self) -> int:
-        """Where the compiled code is that gives the coordinates of a line: `CoordinateFunction` of the kernel."""
-        return int(self._compiled.address)
-
-    @functools.cached_property
-    def _compiled(self) -> Any:
-        try:
-            numba: Any = importlib.import_module("numba")
-        except ImportError as error:
-            raise ImportError(f"CompiledMap needs Numba: pip install 'fastimg[numba]' ({error})") from error
+    def line(self, numba: Any, function: Any) -> tuple[Any, Callable[..., None]]:
+        """`CoordinateFunction` of the kernel."""
         to_fixed_tuple = importlib.import_module("numba.np.unsafe.ndarray").to_fixed_tuple
-        types = numba.core.types
-        count = len(self._signature.parameters) - 2
-        function = numba.njit(self._function, error_model="numpy")
-        self._check(numba, function, (types.float64,) * (2 + count))
+        count = self.count
 
         def line(y: Any, x: Any, n: Any, out: Any, parameters: Any) -> None:
             coordinates = numba.carray(out, (2, n))
@@ -110,27 +88,6 @@ class CompiledMap:
             for i in range(n):
                 coordinates[0, i], coordinates[1, i] = function(float(y), float(x + i), *given)
 
-        numbers = types.CPointer(types.float64)
-        signature = types.void(types.int64, types.int64, types.int64, numbers, numbers)
-        return numba.cfunc(signature, error_model="numpy")(line)
-
-    def _check(self, numba: Any, function: Any, argument_types: tuple[Any, ...]) -> None:
-        """Compile the function alone, so that what is wrong with it is told of it."""
         types = numba.core.types
-        try:
-            function.compile(argument_types)
-        except numba.core.errors.NumbaError as error:
-            raise TypeError(f"{self.__name__} cannot be compiled by Numba, {self._place(error)}") from error
-        returned = function.overloads[argument_types].signature.return_type
-        numbers = (types.Float, types.Integer, types.Boolean)
-        pair = returned.types if isinstance(returned, types.BaseTuple) else ()
-        if len(pair) != 2 or not all(isinstance(number, numbers) for number in pair):
-            raise TypeError(f"{self.__name__} must return a row and a column, got {returned}")
-
-    def _place(self, error: Exception) -> str:
-        """The file and line that Numba complains of, and its reason."""
-        code = self._function.__code__
-        message = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        lines = re.findall(rf'File "[^"]*{re.escape(code.co_filename.rsplit("/", 1)[-1])}", line (\d+)', message)
-        reasons = [text.strip() for text in message.splitlines() if text.strip() and not text.startswith("Failed in")]
-        return f"{code.co_filename}:{lines[-1] if lines else code.co_firstlineno}: {reasons[0] if reasons else error}"
+        numbers = types.CPointer(types.float64)
+        return types.void(types.int64, types.int64, types.int64, numbers, numbers), line

@@ -79,6 +79,8 @@ def denoise_nl_means(
         distance = np.maximum(distance, 0) / (channels * np.asarray(h) ** 2 * divisor)
         if weighting == "welsch":
             weight = np.where(distance <= CUTOFF, exp(-distance), 0.0)
+        elif callable(weighting):
+            weight = weighting(distance)
         else:
             power = {"epanechnikov": 1, "bisquare": 2, "modified_bisquare": 8}[weighting]
             weight = np.maximum(0, 1 - distance) ** power
