@@ -30,7 +30,7 @@
 // samples), CHANNELS (1, 3 or 4 that lie side by side, else 0), TAPS (along an axis: 1, 2 or 4), MAP.
 #include "support/border.cuh"
 #include "support/offset.cuh"
-#include "support/vector_access.cuh"
+#include "support/gather.cuh"
 #include "support/view.cuh"
 
 using namespace fastimg;
@@ -320,8 +320,7 @@ struct Weights<2> {
     __device__ explicit Weights(float t) : t(t) {}
     template <class At>
     __device__ float sum(const At& at, float bias) const {
-        const float a = at(0), without = a - bias, between = fmaf(t, at(1) - a, without);
-        return !is_integer<IN> && t == 0 ? without : between;  // a NaN does not count where its weight is 0
+        return between<IN>(at(0), at(1), t, bias);
     }
 };
 
@@ -405,62 +404,7 @@ __device__ void sample_anywhere(const Parameters& parameters, const Tile& tile, 
 
 // ---- taps all inside ------------------------------------------------------------------------------------------------
 
-// Neighbouring samples in a row: those of TAPS pixels.
-struct Run {
-    static constexpr int kSamples = TAPS * CHANNELS, kSize = int(sizeof(IN)), kBytes = kSamples * kSize;
-    static constexpr int kMostWords = divide_up(kBytes + 4 - kSize, 4);  // that they may lie in
-    static constexpr bool kByPixels = CHANNELS == 4;                     // which are aligned
-    static constexpr bool kOneByOne = !kByPixels && kMostWords >= kSamples;
-    // Pixels beside them that words may reach into.
-    static constexpr int kBefore = kByPixels || kOneByOne ? 0 : divide_up(4 - kSize, CHANNELS* kSize);
-    static constexpr int kAfter = kByPixels || kOneByOne ? 0 : divide_up(4 * kMostWords - kBytes, CHANNELS* kSize);
-
-    uint32_t words[kOneByOne ? kSamples : divide_up(kBytes, 4)];
-
-    __device__ void load(const IN* from) {
-        if constexpr (kByPixels) {
-#pragma unroll
-            for (int k = 0; k < TAPS; ++k) {
-                const Pack<uint32_t, kSize> pixel = bits_as<Pack<uint32_t, kSize>>(load_pack<4>(from + 4 * k));
-#pragma unroll
-                for (int i = 0; i < kSize; ++i) words[k * kSize + i] = pixel.values[i];
-            }
-        } else if constexpr (kOneByOne) {
-#pragma unroll
-            for (int i = 0; i < kSamples; ++i) words[i] = bits_of(from[i]);
-        } else {
-            const uint64_t address = reinterpret_cast<uint64_t>(from);
-            const uint32_t* const aligned = reinterpret_cast<const uint32_t*>(address & ~uint64_t(3));
-            uint32_t raw[kMostWords];
-#pragma unroll
-            for (int i = 0; i < kMostWords; ++i) raw[i] = __ldg(aligned + i);
-#pragma unroll
-            for (int i = 0; i < divide_up(kBytes, 4); ++i)
-                words[i] = __funnelshift_r(raw[i], raw[i + 1 < kMostWords ? i + 1 : i], 8 * unsigned(address));
-        }
-    }
-
-    // Sample i and `kBias`: 2^23 + x holds an integer x in its lowest bits, and conversions have a quarter of the rate.
-    static constexpr float kBias = is_integer<IN> ? 8388608.0f : 0.0f;
-    __device__ float value(int i) const {
-        const int byte = kOneByOne ? 0 : i * kSize % 4;
-        const uint32_t word = words[kOneByOne ? i : i * kSize / 4];
-        if constexpr (is_same<IN, float>) return __uint_as_float(word);
-        if constexpr (is_same<IN, half>) return to_float(half{uint16_t(word >> (8 * byte))});
-        const unsigned bytes = is_same<IN, uint8_t> ? 0x7440 + byte : byte ? 0x7432 : 0x7410;
-        return __uint_as_float(__byte_perm(word, 0x4b000000, bytes));
-    }
-
-    template <class T>
-    __device__ static uint32_t bits_of(T x) {
-        if constexpr (is_same<T, float>)
-            return __float_as_uint(x);
-        else if constexpr (is_same<T, half>)
-            return x.bits;
-        else
-            return x;
-    }
-};
+using Run = fastimg::Run<IN, TAPS, CHANNELS>;
 
 __device__ bool is_inside(const Place& place, const Parameters& parameters) {
     constexpr int kMargins = Run::kBefore + Run::kAfter;

@@ -189,7 +189,7 @@ class Compose:
             arrays.expect_apart(result.data, source)
         target = _channels_last(result.data, self.out_channel_axis)
         for plan in plans:
-            to = target if plan is last else np.empty((n, *plan.size(), channels), dtype)
+            to = target if plan is last else sources[0].backend.empty((n, *plan.size(), channels), dtype)
             self._run(plan, given, to, sources[0].backend, count)
             given = to
         if last.weights is not None and n > 1:
@@ -198,7 +198,7 @@ class Compose:
         others = []
         matrices = _product([plan.what["matrix"] for plan in plans])
         if masks is not None:
-            others.append(self._masks(masks, sizes, matrices, last.size(), count))
+            others.append(self._masks(masks, sources[0], sizes, matrices, last.size(), count))
         if keypoints is not None:
             others.append(_moved(keypoints, "keypoints", 2, matrices, _points))
         if boxes is not None:
@@ -273,9 +273,16 @@ class Compose:
         )
 
     def _masks(
-        self, masks: Any, sizes: NDArray[np.int64], matrices: Floats, size: tuple[int, int], threads: int
+        self,
+        masks: Any,
+        images: arrays.Source,
+        sizes: NDArray[np.int64],
+        matrices: Floats,
+        size: tuple[int, int],
+        threads: int,
     ) -> Any:
         sources, sequence = _sources(masks, None, "masks", (np.bool_, *DTYPES))
+        arrays.expect_together(images, sources[0])
         if sum(len(source.data) if not sequence else 1 for source in sources) != len(sizes):
             raise ValueError(f"masks must be as many as the images, {len(sizes)}")
         one = [source.data[np.newaxis] for source in sources] if sequence else [sources[0].data]
@@ -324,8 +331,7 @@ def _sources(
         raise ValueError(f"{name} must not be empty")
     sources = [arrays.take(image, name, dtypes=dtypes) for image in (images if sequence else [images])]
     for source in sources:
-        if source.on_gpu:
-            raise TypeError(f"{name} must be on the CPU, got an array on a GPU, where fastimg.augment does not run yet")
+        arrays.expect_together(sources[0], source)
         _checks.non_empty(source.data.shape, name)
         if name == "images":
             axes = {None: "N, H, W", -1: "N, H, W, C", 1: "N, C, H, W"}[channel_axis]

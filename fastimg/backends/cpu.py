@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import empty as empty
 
 from .._fastimg_cpu import Network, active_target, bfloat16_multipliers
 from .._fastimg_cpu import augment as augment
@@ -25,6 +26,7 @@ from .._fastimg_cpu import random_noise as random_noise
 from .._fastimg_cpu import random_words as random_words
 from .._fastimg_cpu import remap as remap
 from .._fastimg_cpu import resize as resize
+from .._fastimg_cpu import resize_adjoint as resize_adjoint
 from .._fastimg_cpu import structural_similarity as structural_similarity
 from .._fastimg_cpu import warp as warp
 from .._fastimg_cpu import warp_by_function as warp_by_function

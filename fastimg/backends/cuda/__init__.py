@@ -3,6 +3,8 @@
 Nothing here waits for the device. The argument `threads` means nothing on it.
 """
 
+from .augment import augment as augment
+from .augment import mix as mix
 from .conv2d import conv2d as conv2d
 from .conv_transpose2d import conv_transpose2d as conv_transpose2d
 from .convert_color import convert_color as convert_color

@@ -1,0 +1,3 @@
+from . import Specialisation
+
+SPECIALISATIONS = [Specialisation("send", "send", {}, threads=256)]
