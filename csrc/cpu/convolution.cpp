@@ -195,7 +195,7 @@ std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
     return patterns;
 }
 
-// ---- two rows at once --------------------------------------------------------------------------------------------
+// ---- four rows at once -------------------------------------------------------------------------------------------
 
 constexpr ptrdiff_t kFewestByPoints = 15;  // channels that make up for the transforms
 
@@ -208,16 +208,22 @@ bool is_better_by_points(const Geometry& g, const ConvolutionArguments& argument
     return taps[1].input - taps[0].input == 1;
 }
 
-// Of a column of a kernel, at the points of csrc/cpu/convolution_winograd.inl.
-std::vector<std::vector<double>> transform_of_kernels(ptrdiff_t kernel) {
-    if (kernel == 3) return {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-    const double a = 1 / 4., b = -1 / 6., c = 1 / 24.;
-    return {{a, 0, 0, 0, 0},
-            {b, b, b, b, b},
-            {b, -b, b, -b, b},
-            {c, 2 * c, 4 * c, 8 * c, 16 * c},
-            {c, -2 * c, 4 * c, -8 * c, 16 * c},
-            {0, 0, 0, 0, 1}};
+// G of csrc/cpu/convolution_winograd.inl, for kernels of so many rows: of each finite point p its powers over the product of
+// p - q for all others q; at ∞ the last weight alone.
+std::vector<std::vector<double>> transform_of_kernels(ptrdiff_t rows) {
+    const double all_points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+    const std::vector<double> points(all_points, all_points + rows + kRowsAtOnce - 2);
+    std::vector<std::vector<double>> transform;
+    for (const double p : points) {
+        double power = 1;
+        for (const double q : points)
+            if (q != p) power /= p - q;
+        transform.emplace_back();
+        for (ptrdiff_t row = 0; row < rows; ++row, power *= p) transform.back().push_back(power);
+    }
+    transform.emplace_back(rows, 0.0);
+    transform.back().back() = 1;
+    return transform;
 }
 
 Convolution make_by_points(const Geometry& g, const Kernels& kernels, const ConvolutionArguments& arguments) {
@@ -239,10 +245,10 @@ Convolution make_by_points(const Geometry& g, const Kernels& kernels, const Conv
         }
     }
     const Axis first{1, 1, 1, {{{g.rows.places[0][0].input, 0}}}};
-    const Axis pairs{2, 2, points, {}};
+    const Axis fours{kRowsAtOnce, kRowsAtOnce, points, {}};
     const ptrdiff_t per_input = points * columns;
     return make_convolution(
-        {pairs, g.columns, g.groups, g.inputs, g.outputs},
+        {fours, g.columns, g.groups, g.inputs, g.outputs},
         {weights.data(), g.outputs * g.inputs * per_input, g.inputs * per_input, per_input, columns, 1}, arguments,
         patterns_of(first, g.columns), points);
 }

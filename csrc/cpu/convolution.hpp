@@ -15,11 +15,11 @@
 // is made two: a convolution along the columns alone, with a channel of output for every row of the kernel, and the sum of
 // these channels, each taken from where its row lies.
 //
-// Kernels of three or five rows over many channels are computed two rows of outputs at a time, with a third or two fifths of
-// the multiplications less (convolution_winograd.inl).
+// Kernels of three or five rows over many channels are computed four rows of outputs at a time, with a half or two fifths of
+// the multiplications (convolution_winograd.inl).
 //
 // Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the tile, the
-// thread or the vector width it is computed in; of two rows, each is made of such sums in the one way.
+// thread or the vector width it is computed in; of four rows, each is made of such sums in the one way.
 #pragma once
 
 #include "support/border.hpp"
@@ -60,6 +60,7 @@ struct ConvolutionArguments {
 };
 
 constexpr int kBlockOutputs = 16;  // at most
+constexpr int kRowsAtOnce = 4;     // by Winograd's algorithm
 
 // Channels of a block, at most. With 32 registers 8: as many multiply-adds as of 4, for half as many loads of input, most of
 // which straddle two cache lines where vectors are as long as those. A tile has 16 rows.
@@ -113,7 +114,7 @@ struct Convolution {
     std::vector<ptrdiff_t> shuffles;    // r: r² channels of a result become r × r samples of one; one after the other
     std::vector<size_t> added;          // layers of the chain whose input is added to the result
     std::vector<Pattern> patterns;      // one for each place in the cell
-    ptrdiff_t points = 0;       // by Winograd's algorithm: both rows of the cell from one pattern at so many points
+    ptrdiff_t points = 0;       // by Winograd's algorithm: all rows of the cell from one pattern at so many points
     std::vector<Block> blocks;  // of one group: channels by channels, all places of them
     BorderMode border;
     Activation activation;

@@ -10,14 +10,16 @@ namespace fastimg::FASTIMG_TARGET {
 
 constexpr ptrdiff_t kSheetWidth = 8 * kLanes;  // of a line
 
+constexpr int kMostResults = std::max(kBlockOutputs, kMostOutputs * kRowsAtOnce);  // of a block
+
 // A block, where it reads and where its outputs go.
 struct PlacedBlock {
     BlockProgram program;
     ptrdiff_t outputs;
     ptrdiff_t in_offset;  // of the group's first channel
     // From the first output of the cell in the first channel; at points those of a row behind those of the one above.
-    ptrdiff_t out_offset[kBlockOutputs];
-    ptrdiff_t sheet_offset[kBlockOutputs];
+    ptrdiff_t out_offset[kMostResults];
+    ptrdiff_t sheet_offset[kMostResults];
 };
 
 // A row of the cell in one channel.

@@ -1,51 +1,66 @@
-// Two rows of a convolution at once by Winograd's algorithm along the columns of its kernel.
+// Four rows of a convolution at once by Winograd's algorithm along the columns of its kernel.
 //
-// Two outputs y, one below the other, of a kernel column g of r weights read r + 1 inputs d. As products of polynomials,
-// evaluated at r + 1 points, they take r + 1 multiplications instead of 2 r:
+// Four outputs y, one below the other, of a kernel column g of r weights read r + 3 inputs d. As products of polynomials,
+// evaluated at r + 3 points, they take r + 3 multiplications instead of 4 r:
 //
-//   y = A (G g · B d)         r = 3: points 0, 1, -1, ∞; 4 instead of 6
-//                             r = 5: and 2, -2; 6 instead of 10
+//   y = A (G g · B d)         r = 3: points 0, 1, -1, 2, -2, ∞; 6 instead of 12
+//                             r = 5: and 1/2, -1/2; 8 instead of 20
 //
 // (S. Winograd, "Arithmetic Complexity of Computations", SIAM 1980; for whole kernels A. Lavin, S. Gray, "Fast Algorithms for
 // Convolutional Neural Networks", CVPR 2016.) Weights are transformed by G once. Inputs are transformed by B for some columns
 // of all channels into a buffer of one line for each point and channel, which stays in L2; for each point the micro-kernel
-// sums over all channels and columns of the kernel, as if the line were a row of the image; A makes two rows of the sums.
+// sums over all channels and columns of the kernel, as if the line were a row of the image; A makes four rows of the sums.
 // Along the width nothing changes, so that vectors, columns and borders are those of a direct convolution.
 //
-// Rows are paired by their number in the image, so that every output is rounded in the one way, however the image is cut.
+// Rows come together by their number in the image, so that every output is rounded in the one way, however the image is cut.
 
 namespace fastimg::FASTIMG_TARGET {
 
-// B d, at the points.
-inline void transform_inputs(Floats (&v)[4], const Floats (&d)[4]) {
-    v[0] = d[0] - d[2];
-    v[1] = d[1] + d[2];
-    v[2] = d[2] - d[1];
-    v[3] = d[3] - d[1];
-}
-
+// B d: of each finite point p the product of x - q over the others q, its coefficients times d; at ∞ over all.
 inline void transform_inputs(Floats (&v)[6], const Floats (&d)[6]) {
     const Floats even1 = d[4] - 4 * d[2], odd1 = d[3] - 4 * d[1];
-    const Floats even2 = d[4] - d[2], odd2 = 2 * (d[3] - d[1]);
+    const Floats even2 = d[4] - d[2], odd2 = d[3] - d[1];
     v[0] = 4 * d[0] - 5 * d[2] + d[4];
     v[1] = even1 + odd1;
     v[2] = even1 - odd1;
-    v[3] = even2 + odd2;
-    v[4] = even2 - odd2;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
     v[5] = 4 * d[1] - 5 * d[3] + d[5];
 }
 
-// A m: the outputs of two rows. The second point counts once in both, so that its sum is where the bias belongs.
-inline void transform_sums(Floats (&y)[2], const Floats (&m)[4]) {
-    y[0] = m[0] + m[1] + m[2];
-    y[1] = m[1] - m[2] + m[3];
+inline void transform_inputs(Floats (&v)[8], const Floats (&d)[8]) {
+    const Floats even1 = d[6] + d[2] - 4.25f * d[4], odd1 = d[5] + d[1] - 4.25f * d[3];
+    const Floats even2 = d[6] + 0.25f * d[2] - 1.25f * d[4], odd2 = d[5] + 0.25f * d[1] - 1.25f * d[3];
+    const Floats even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
+    v[0] = d[6] - d[0] + 5.25f * (d[2] - d[4]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = even3 + 0.5f * odd3;
+    v[6] = even3 - 0.5f * odd3;
+    v[7] = d[7] - d[1] + 5.25f * (d[3] - d[5]);
 }
 
-inline void transform_sums(Floats (&y)[2], const Floats (&m)[6]) {
-    y[0] = m[0] + (m[1] + m[2]) + (m[3] + m[4]);
-    y[1] = (m[1] - m[2]) + 2 * (m[3] - m[4]) + m[5];
-}
+// A m: of row k the powers p^k, at ∞ those of the last row alone. At the point 1 all are 1: its sum is where the bias belongs.
 constexpr ptrdiff_t kPointOfBias = 1;
+
+inline void transform_sums(Floats (&y)[kRowsAtOnce], const Floats (&m)[6]) {
+    const Floats even1 = m[1] + m[2], odd1 = m[1] - m[2], even2 = m[3] + m[4], odd2 = m[3] - m[4];
+    y[0] = m[0] + even1 + even2;
+    y[1] = odd1 + 2 * odd2;
+    y[2] = even1 + 4 * even2;
+    y[3] = odd1 + 8 * odd2 + m[5];
+}
+
+inline void transform_sums(Floats (&y)[kRowsAtOnce], const Floats (&m)[8]) {
+    const Floats even1 = m[1] + m[2], odd1 = m[1] - m[2], even2 = m[3] + m[4], odd2 = m[3] - m[4];
+    const Floats even3 = m[5] + m[6], odd3 = m[5] - m[6];
+    y[0] = m[0] + even1 + even2 + even3;
+    y[1] = odd1 + 2 * odd2 + 0.5f * odd3;
+    y[2] = even1 + 4 * even2 + 0.25f * even3;
+    y[3] = odd1 + 8 * odd2 + 0.125f * odd3 + m[7];
+}
 
 // Of inputs at points: lines of some columns, a plane's behind another's.
 inline Layout layout_of_points(const Convolution& layer, ptrdiff_t planes, ptrdiff_t vectors) {
@@ -76,10 +91,10 @@ void transform_lines(float* to, const Layout& points, const float* from, const L
 
 inline void transform_lines(const Convolution& layer, float* to, const Layout& points, const float* from,
                             const Layout& rows, ptrdiff_t planes) {
-    (layer.points == 4 ? transform_lines<4> : transform_lines<6>)(to, points, from, rows, planes);
+    (layer.points == 6 ? transform_lines<6> : transform_lines<8>)(to, points, from, rows, planes);
 }
 
-// A block's sums at all points, one below the other, and its two rows of outputs made of them.
+// A block's sums at all points, one below the other, and its rows of outputs made of them.
 template <int Points>
 void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t vectors, const float* in,
                          ptrdiff_t point_stride, float* sums, float* out, const ptrdiff_t* out_offset) {
@@ -97,10 +112,10 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
     }
     for (ptrdiff_t m = 0; m < outputs; ++m) {
         for (ptrdiff_t column = 0; column < line; column += kLanes) {
-            Floats s[Points], y[2];
+            Floats s[Points], y[kRowsAtOnce];
             for (int i = 0; i < Points; ++i) s[i] = load(sums + (i * outputs + m) * line + column);
             transform_sums(y, s);
-            for (int row = 0; row < 2; ++row)
+            for (int row = 0; row < kRowsAtOnce; ++row)
                 store(out + out_offset[row * outputs + m] + column,
                       activated(y[row], block.activation, block.slope[m]));
         }
@@ -110,7 +125,7 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
 inline void run_block_at_points(const Convolution& layer, const BlockProgram& block, ptrdiff_t outputs,
                                 ptrdiff_t vectors, const float* in, const Layout& points, float* sums, float* out,
                                 const ptrdiff_t* out_offset) {
-    (layer.points == 4 ? run_block_at_points<4> : run_block_at_points<6>)(block, outputs, vectors, in,
+    (layer.points == 6 ? run_block_at_points<6> : run_block_at_points<8>)(block, outputs, vectors, in,
                                                                           points.row_stride, sums, out, out_offset);
 }
 
