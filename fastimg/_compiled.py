@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ class CompiledFunction:
 
     def _checked(self, numba: Any) -> Any:
         """The function compiled alone, so that what is wrong with it is told of it."""
-        types, errors = numba.core.types, numba.core.errors
+        types = numba.core.types
         code = self._function.__code__
         for instruction in dis.get_instructions(code):
             if instruction.opname == "RAISE_VARARGS" and instruction.positions is not None:
@@ -109,7 +110,7 @@ class CompiledFunction:
                 )
         function = numba.njit(self._function, error_model="numpy")
         given = (types.float64,) * len(self._signature.parameters)
-        self._compile(errors, lambda: function.compile(given))
+        self._compile(numba, "by Numba", lambda: function.compile(given))
         returned = function.overloads[given].signature.return_type
         numbers = (types.Float, types.Integer, types.Boolean)
         found = returned.types if isinstance(returned, types.BaseTuple) else (returned,)
@@ -121,13 +122,15 @@ class CompiledFunction:
 
     def lto_ir(self, capability: tuple[int, int]) -> bytes:
         """`pixel` for the linker, under the name `symbol`, for a compute capability."""
-        self._checked(self._numba("numba", "numba"))
-        self._numba("numba_cuda", "numba-cuda12' or 'fastimg[numba-cuda13")
+        numba = self._numba("numba", "numba")
+        self._checked(numba)
+        self._numba("numba_cuda", "numba-cuda12", "numba-cuda13")
         cuda = importlib.import_module("numba.cuda")
         pixel = self._pixel(cuda.jit(device=True, inline="always")(self._function))  # inlined, it asks for no device
         code: bytes
         code, _ = self._compile(
-            importlib.import_module("numba.cuda.core.errors"),
+            numba,
+            "by Numba for a GPU",
             lambda: cuda.compile(
                 pixel,
                 self.pixel_signature,
@@ -147,23 +150,28 @@ class CompiledFunction:
         exec(self.pixel_source.format(parameters="".join(f", parameters[{i}]" for i in range(self.count))), scope)
         return scope["pixel"]
 
-    def _numba(self, module: str, extra: str) -> Any:
+    def _numba(self, module: str, *extras: str) -> Any:
         try:
             return importlib.import_module(module)
         except ImportError as error:
-            raise ImportError(f"{self.user} needs Numba: pip install 'fastimg[{extra}]' ({error})") from error
+            choices = " or ".join(f"'fastimg[{extra}]'" for extra in extras)
+            raise ImportError(f"{self.user} needs Numba: pip install {choices} ({error})") from error
 
-    def _compile(self, errors: Any, compile: Callable[[], Any]) -> Any:
+    def _compile(self, numba: Any, how: str, compile: Callable[[], Any]) -> Any:
         try:
             return compile()
-        except errors.NumbaError as error:
-            raise TypeError(f"{self.__name__} cannot be compiled by Numba, {self._place(error)}") from error
+        except numba.core.errors.NumbaError as error:
+            raise TypeError(f"{self.__name__} cannot be compiled {how}, {self._place(error)}") from error
 
     def _place(self, error: Exception) -> str:
         """The file and line that Numba complains of, and its reason."""
         code = self._function.__code__
         message = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         lines = re.findall(rf'File "[^"]*{re.escape(code.co_filename.rsplit("/", 1)[-1])}", line (\d+)', message)
+        for frame, _ in traceback.walk_tb(error.__traceback__):  # what was being typed, where the message does not say
+            location = getattr(frame.f_locals.get("self"), "loc", None)
+            if location is not None and not lines and location.filename == code.co_filename:
+                lines = [location.line]
         reasons = [text.strip() for text in message.splitlines() if text.strip() and not text.startswith("Failed in")]
         return f"{code.co_filename}:{lines[-1] if lines else code.co_firstlineno}: {reasons[0] if reasons else error}"
 

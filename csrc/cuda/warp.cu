@@ -16,6 +16,7 @@
 //   most. They miss less than 2^-29 pixels and 2^-49 of the largest coordinate, of which double itself misses a part.
 //   Projective maps: by a reciprocal of the divisor in float, refined once in double: 2^-44 of the coordinate.
 //   Coordinates from a table are floats, split exactly.
+//   A function, which Numba compiles and the linker makes part of the kernel, gives coordinates in double.
 // A nearest pixel depends on which side of a half a place is: an affine place that is nearer to one than it may miss is
 // found again in double, with the CPU's roundings, and so are all of a projective map. Nearest pixels are the CPU's,
 // ties and all.
@@ -34,6 +35,10 @@
 #include "support/view.cuh"
 
 using namespace fastimg;
+
+// The row and column of the image that pixel (row, column) of the result shows, if the map is a function of them and of
+// parameters.
+extern "C" __device__ double fastimg_place(double* column_out, double row, double column, const double* parameters);
 
 namespace {
 
@@ -95,8 +100,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) warp_extremes(const Param
 
 // ---- where things lie -----------------------------------------------------------------------------------------------
 
-enum Maps { kAffine, kProjective, kExact, kTable };   // as warp.py numbers them
-enum AxisNumber { kRow, kColumn, kChannel, kBatch };  // as warp.py orders axes
+enum Maps { kAffine, kProjective, kExact, kTable, kFunction };  // as warp.py numbers them
+enum AxisNumber { kRow, kColumn, kChannel, kBatch };            // as warp.py orders axes
 __device__ constexpr int kAxes = kBatch + 5;
 __device__ constexpr int kMatrices = 32;
 
@@ -109,19 +114,20 @@ __device__ constexpr int kTileRows = kPixelBytes <= 4 ? 16 : kPixelBytes < 12 ? 
 __device__ constexpr int kAcross = kTileColumns / kLanesAcross;        // pixels of a thread
 __device__ constexpr int kSteps = kAcross * (kTileRows / kLanesDown);  // all of them
 // Of them loaded at a time: as many as registers hold.
-__device__ constexpr int kTogether = TAPS == 4 || MAP == kExact                               ? 1
+__device__ constexpr int kTogether = TAPS > 2 || MAP == kExact || MAP == kFunction            ? 1
                                      : CHANNELS * int(sizeof(IN)) >= 12 || MAP == kProjective ? 2
                                                                                               : 4;
-__device__ constexpr int kBlocks = TAPS == 4 ? 2 : 4;  // to a multiprocessor at least: leaves registers enough
+__device__ constexpr int kBlocks =
+    TAPS > 2 || MAP == kFunction ? 2 : 4;  // to a multiprocessor at least: leaves registers enough
 
 struct Parameters {
     View<kAxes> image, result;
-    View<3> table;          // rows, then columns of places, by row and column of the result
-    const Extremes* parts;  // of the image, if samples are clipped
-    double matrix[kMatrices][9];
-    int32_t matrices;       // one, or one for each image of the first axis of the batch
-    int32_t rows, columns;  // of the image
-    int32_t shape[kAxes];   // of the result
+    View<3> table;                // rows, then columns of places, by row and column of the result
+    const Extremes* parts;        // of the image, if samples are clipped
+    double matrix[kMatrices][9];  // or the parameters of a function
+    int32_t matrices;             // one, or one for each image of the first axis of the batch
+    int32_t rows, columns;        // of the image
+    int32_t shape[kAxes];         // of the result
     int32_t batch_axes;
     int32_t tiles_across, tiles_down;
     int32_t mode;
@@ -288,6 +294,23 @@ struct Map<kTable> {
         const float* const at = parameters.table.at<const float>(0, y, x);
         const Coordinate row = split(at[0]), column = split(at[parameters.table.stride[0]]);
         return {column.whole, row.whole, column.rest, row.rest};
+    }
+};
+
+template <>
+struct Map<kFunction> {
+    const Parameters& parameters;
+    const Tile& tile;
+
+    __device__ Map(const Parameters& parameters, const Tile& tile) : parameters(parameters), tile(tile) {}
+
+    __device__ Place at(int right, int below) const {
+        const int x = tile.my_column + right * kLanesAcross, y = tile.my_row + below * kLanesDown;
+        double column = 0;
+        const double row = fastimg_place(&column, double(y), double(x), parameters.matrix[0]);
+        const double shift = kNearest ? 0.5 : 0.0;
+        const Coordinate h = split(__dadd_rn(column, shift)), v = split(__dadd_rn(row, shift));
+        return {h.whole, v.whole, h.rest, v.rest};
     }
 };
 

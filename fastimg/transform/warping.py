@@ -149,10 +149,6 @@ def warp(
     if coordinates is not None and coordinates.shape[1:] != tuple(size):
         raise ValueError(f"inverse_map must have shape {(2, *size)} for the output_shape, got {coordinates.shape}")
     interpolation = _interpolation(kernel, order)
-    if source.on_gpu and interpolation == "lanczos3":
-        raise ValueError(f"kernel must be one of 'nearest', 'bilinear', 'bicubic' on a GPU, got {kernel!r}")
-    if source.on_gpu and compiled is not None:
-        raise TypeError("inverse_map must be no CompiledMap on a GPU: it is compiled for the CPU")
     _checks.one_of(mode, "mode", MODES)
     clip = _checks.boolean(clip, "clip")
     dtype, top = source.data.dtype, 1
@@ -175,7 +171,8 @@ def warp(
     pair = arranged(source.data, result.data, *rows_and_columns, batch=0 if batch else None)
     options = (interpolation, mode, fill, low, high, count)
     if compiled is not None:
-        source.backend.warp_by_function(*pair, compiled.address, compiled.parameters(map_args or {}), *options)
+        function = compiled if source.on_gpu else compiled.address
+        source.backend.warp_by_function(*pair, function, compiled.parameters(map_args or {}), *options)
     elif coordinates is not None:
         source.backend.remap(*pair, coordinates, *options)
     else:

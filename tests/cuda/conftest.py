@@ -12,7 +12,7 @@ import cuda_emulator
 import numpy as np
 import pytest
 
-from fastimg.backends.cuda import runtime
+from fastimg.backends.cuda import linking, runtime
 
 
 class Device:
@@ -50,11 +50,18 @@ class Device:
         return cuda_emulator.checking()
 
 
+def linked_by_emulator(library: Any, code: str, options: Sequence[str], function: Any, name: str) -> Any:
+    """What stands for `linking.linked`: the same kernel, and the function as Numba compiles it for the CPU."""
+    linked = {function.symbol: function.pixel_on_cpu.address}
+    return library.RawModule(code=code, options=options, linked=linked).get_function(name)
+
+
 @pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     """Every device that there is; the public functions take its arrays."""
     if request.param == "emulated":
         monkeypatch.setattr(runtime, "cupy", lambda: cuda_emulator)
+        monkeypatch.setattr(linking, "linked", linked_by_emulator)
         yield Device(cuda_emulator)
         return
     cupy = pytest.importorskip("cupy", reason="needs CuPy")

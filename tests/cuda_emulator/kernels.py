@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +38,21 @@ class RawModule:
         NVRTC's: ``-I`` and ``-D`` count.
     backend : str
         Any.
+    linked : mapping of str to int, optional
+        Addresses of the functions that the code declares ``extern "C" __device__``, ``fastimg_`` ahead of their names.
     """
 
-    def __init__(self, *, code: str, options: Sequence[str] = (), backend: str = "nvrtc") -> None:
-        self._code = code
+    def __init__(
+        self,
+        *,
+        code: str,
+        options: Sequence[str] = (),
+        backend: str = "nvrtc",
+        linked: Mapping[str, int] | None = None,
+    ) -> None:
+        self._code = code + _definitions(code) if linked else code
         self._options = tuple(options)
+        self._linked = dict(linked or {})
         self._libraries: dict[Build, ctypes.CDLL] = {}
 
     def get_function(self, name: str) -> Function:
@@ -60,6 +71,26 @@ class RawModule:
             return Kernel.in_dll(self._libraries[build], f"emulator_kernel_{name}")
         except ValueError:
             raise ValueError(f'no kernel extern "C" __global__ void {name}(...) in the code') from None
+
+    def link(self) -> None:
+        """Set what the library calls; other modules of the same code share it."""
+        for name, address in self._linked.items():
+            ctypes.c_void_p.in_dll(self._libraries[settings().build], f"emulator_linked_{name}").value = address
+
+
+def _definitions(code: str) -> str:
+    """Those of functions that are declared to be linked in: a pointer to each, set before a launch, and its call."""
+    definitions = []
+    declarations = re.findall(r'extern "C" __device__ (\w+) (fastimg_\w+)\(([^()]*)\);', code)
+    for result, name, parameters in declarations:
+        arguments = ", ".join(re.findall(r"(\w+)\s*(?:,|$)", parameters))
+        # Not among what is zero-initialised, which is shared memory.
+        place = '__attribute__((visibility("default"), section(".data")))'
+        definitions.append(
+            f'\nextern "C" {place} decltype(&{name}) emulator_linked_{name} = nullptr;\n'
+            f'extern "C" {result} {name}({parameters}) {{ return emulator_linked_{name}({arguments}); }}\n'
+        )
+    return "".join(definitions)
 
 
 class Function:
@@ -108,6 +139,8 @@ class Function:
             error = Error()
             for record in _records:
                 record.append(LaunchRecord(self.name, grid, block, shared_mem))
+            self._module.kernel(self.name)
+            self._module.link()
             if library().emulator_launch(kernel, launch, addresses, error):
                 raise self._exception(error)
 

@@ -24,3 +24,4 @@ from .runtime import upload as upload
 from .structural_similarity import structural_similarity as structural_similarity
 from .warp import remap as remap
 from .warp import warp as warp
+from .warp import warp_by_function as warp_by_function

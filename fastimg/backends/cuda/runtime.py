@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import linking
+
 __all__ = [
     "BORDER_MODES",
     "Kernel",
@@ -26,6 +28,7 @@ __all__ = [
     "cupy",
     "here",
     "kernel",
+    "linked_kernel",
     "upload",
     "view_dtype",
     "view_fields",
@@ -190,6 +193,13 @@ def kernel(source: str, name: str, parameters: np.dtype[Any], **definitions: int
     return _kernel(*here(), source, name, parameters, tuple(definitions.items()))
 
 
+def linked_kernel(
+    function: linking.Linkable, source: str, name: str, parameters: np.dtype[Any], **definitions: int | str
+) -> Kernel:
+    """As `kernel`, of one that calls a function of Python, which becomes part of it."""
+    return _linked_kernel(function, *here(), source, name, parameters, tuple(definitions.items()))
+
+
 def here() -> tuple[Any, int]:
     """The library and the current device, which what is prepared for them is kept by."""
     library = cupy()
@@ -205,8 +215,25 @@ def _kernel(
 
 @functools.cache
 def _module(library: Any, device: int, source: str, definitions: Definitions) -> Any:
-    code = (sources() / f"{source}.cu").read_text()
-    return library.RawModule(code=code, options=compile_options(definitions), backend="nvrtc")
+    return library.RawModule(code=_code(source), options=compile_options(definitions), backend="nvrtc")
+
+
+@functools.cache
+def _linked_kernel(
+    function: linking.Linkable,
+    library: Any,
+    device: int,
+    source: str,
+    name: str,
+    parameters: np.dtype[Any],
+    definitions: Definitions,
+) -> Kernel:
+    linked = linking.linked(library, _code(source), compile_options(definitions), function, name)
+    return Kernel(linked, parameters)
+
+
+def _code(source: str) -> str:
+    return (sources() / f"{source}.cu").read_text()
 
 
 def compile_options(definitions: Definitions) -> tuple[str, ...]:

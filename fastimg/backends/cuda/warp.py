@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import runtime
+from . import linking, runtime
 
 # As csrc/cuda/warp.cu has them.
-AFFINE, PROJECTIVE, EXACT, TABLE = range(4)
+AFFINE, PROJECTIVE, EXACT, TABLE, FUNCTION = range(5)
 ROW, COLUMN, CHANNEL, BATCH = range(4)
 MOST_AXES = BATCH + 5
 MATRICES = 32  # to a launch
@@ -93,6 +93,28 @@ def remap(
     _launch(image, result, TABLE, values, kernel, mode, cval, parts)
 
 
+def warp_by_function(
+    image: Any,
+    result: Any,
+    function: linking.Linkable,
+    parameters: NDArray[np.float64],
+    kernel: str,
+    mode: str,
+    cval: float,
+    low: float | None,
+    high: float | None,
+    threads: int,
+) -> None:
+    """By a function of a pixel and of parameters, linked into the kernel. A `low` of None: as above."""
+    room = np.zeros(MATRICES * 9)
+    if len(parameters) > len(room):
+        raise ValueError(f"inverse_map on a GPU may have at most {len(room)} parameters, got {len(parameters)}")
+    room[: len(parameters)] = parameters
+    parts = _extremes(image) if low is None else None
+    values = {"matrix": room.reshape(MATRICES, 9), "matrices": 1}
+    _launch(image, result, FUNCTION, values, kernel, mode, cval, parts, function)
+
+
 def _map_of(matrices: NDArray[np.float64], size: tuple[int, int], nearest: bool) -> tuple[int, dict[str, Any]]:
     """How a launch finds places by these matrices, and what it is told of them."""
     reach = np.array([size[1] + TILE_COLUMNS, size[0] + MOST_TILE_ROWS, 1.0])  # of a tile that is cut off, too
@@ -124,6 +146,7 @@ def _launch(
     mode: str,
     cval: float,
     parts: Any,
+    function: linking.Linkable | None = None,
 ) -> None:
     *batch, rows, columns, channels = result.shape
     longest = max(*image.shape[-3:], rows, columns)
@@ -147,8 +170,12 @@ def _launch(
         "factor": 1 / top,
     }
     definitions: dict[str, int | str] = {"IN": runtime.c_type(image.dtype), "OUT": runtime.c_type(result.dtype)}
-    function = runtime.kernel("warp", "warp", _PARAMETERS, **definitions, CHANNELS=packed, TAPS=TAPS[kernel], MAP=kind)
-    function((math.prod(tiles.values()) * math.prod(batch),), (BLOCK,), values)
+    definitions |= {"CHANNELS": packed, "TAPS": TAPS[kernel], "MAP": kind}
+    if function is None:
+        work = runtime.kernel("warp", "warp", _PARAMETERS, **definitions)
+    else:
+        work = runtime.linked_kernel(function, "warp", "warp", _PARAMETERS, **definitions)
+    work((math.prod(tiles.values()) * math.prod(batch),), (BLOCK,), values)
 
 
 def _tile_rows(pixel_bytes: int) -> int:

@@ -1,0 +1,107 @@
+"""Functions that Numba compiles become part of the kernels, on every architecture; no GPU is needed for that."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import resources
+from specialisations import ARCHITECTURES
+
+from fastimg.backends.cuda import linking, runtime
+from fastimg.transform import CompiledMap
+
+numba = pytest.importorskip("numba")
+
+
+@pytest.fixture(scope="module")
+def compilers():
+    """What compiles and links for a GPU: the extras numba-cuda12 and numba-cuda13."""
+    pytest.importorskip("numba_cuda", reason="needs numba-cuda")
+    pytest.importorskip("cuda.bindings.nvjitlink", reason="needs nvJitLink")
+    pytest.importorskip("cuda.bindings.nvrtc", reason="needs NVRTC")
+
+
+@functools.cache
+def lens() -> CompiledMap:
+    def function(row, column, strength=-2e-4, centre=20.0):
+        y, x = row - centre, column - centre
+        factor = 1 + strength * (x * x + y * y)
+        return centre + y * factor, centre + x * factor
+
+    return CompiledMap(function)
+
+
+WARPS = [("uint8_t", 3, 2), ("float", 1, 4), ("float", 0, 1)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_map_is_part_of_the_kernel(compilers, architecture):
+    """Nothing is called, and no register spilled."""
+    for types, channels, taps in WARPS:
+        definitions = {"IN": types, "OUT": types, "CHANNELS": channels, "TAPS": taps, "MAP": 4}
+        cubin = linked("warp", definitions, lens(), architecture)
+        assert b"fastimg_place" not in cubin
+        code = resources.disassembly(cubin)
+        assert "DFMA" in code
+        assert not re.findall(r"\b(?:LDL|STL)\b", code)
+
+
+def linked(source: str, definitions: dict, function: linking.Linkable, architecture: str) -> bytes:
+    code = (runtime.sources() / f"{source}.cu").read_text()
+    return linking.cubin(code, runtime.compile_options(tuple(definitions.items())), function, architecture)
+
+
+def test_helpers_of_the_function_are_linked_too(compilers, monkeypatch):
+    """Numba asks the current device for what it is when it compiles a function that the function calls."""
+    monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+
+    @numba.njit
+    def helper(x):
+        return x * x + 1
+
+    def function(row, column):
+        return helper(row), max(column, 2.0)
+
+    definitions = {"IN": "float", "OUT": "float", "CHANNELS": 1, "TAPS": 2, "MAP": 4}
+    assert b"helper" not in linked("warp", definitions, CompiledMap(function), "sm_90a")
+
+
+def test_what_only_the_cpu_has_is_told(compilers, monkeypatch):
+    monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+
+    def function(row, column):
+        column = column + 1
+        return np.sort(np.array([row, column]))[0], column
+
+    _ = CompiledMap(function).address
+    line = function.__code__.co_firstlineno + 2
+    with pytest.raises(TypeError, match=rf"function cannot be compiled by Numba for a GPU, .*\.py:{line}: "):
+        CompiledMap(function).lto_ir((9, 0))
+
+
+def test_a_type_error_is_told(compilers):
+    def function(row, column):
+        return row + "text", column
+
+    line = function.__code__.co_firstlineno + 1
+    with pytest.raises(TypeError, match=rf"function cannot be compiled by Numba, .*\.py:{line}: "):
+        CompiledMap(function).lto_ir((9, 0))
+
+
+def test_errors_of_the_compiler_and_the_linker(compilers):
+    with pytest.raises(RuntimeError, match=r"NVRTC: .*kernel\.cu\(1\): error"):
+        linking.cubin("nonsense", [], lens(), "sm_90")
+    function = SimpleNamespace(symbol="fastimg_other", lto_ir=lambda capability: b"nonsense")
+    with pytest.raises(RuntimeError, match="nvJitLink: "):
+        linking.cubin("", [], function, "sm_90")
+
+
+def test_numba_cuda_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba_cuda", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastimg\[numba-cuda12\]' or 'fastimg\[numba-cuda13\]'"):
+        lens().lto_ir((9, 0))
