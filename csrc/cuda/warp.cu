@@ -28,10 +28,10 @@
 // neighbouring tiles share comes from the caches. Counts of instructions in docs/cuda/warp.md.
 //
 // Macros: IN (type of samples); AXES (of samples, after merging) for the extremes; for the result OUT (type of
-// samples), CHANNELS (1, 3 or 4 that lie side by side, else 0), TAPS (along an axis: 1, 2 or 4), MAP.
+// samples), CHANNELS (1, 3 or 4 that lie side by side, else 0), TAPS (along an axis: 1, 2, 4 or 6), MAP.
 #include "support/border.cuh"
-#include "support/offset.cuh"
 #include "support/gather.cuh"
+#include "support/offset.cuh"
 #include "support/view.cuh"
 
 using namespace fastimg;
@@ -174,7 +174,7 @@ __device__ Tile locate(const Parameters& parameters) {
 __device__ constexpr double kUnit = 0x1p32, kFar = 0x1p30;  // of a place; how far coordinates count
 __device__ constexpr int kNowhere = -0x7fffffff - 1;        // of coordinates that are not finite
 __device__ constexpr int kUnknown = kNowhere + 1;           // of those to be found in double
-__device__ constexpr bool kNearest = TAPS == 1;
+__device__ constexpr bool kNearest = TAPS == 1, kOvershoots = TAPS > 2;
 
 // Whole coordinates, and the fractions beyond them; of nearest pixels only the former.
 struct Place {
@@ -331,6 +331,7 @@ struct Weights;
 template <>
 struct Weights<1> {
     __device__ explicit Weights(float) {}
+    __device__ float operator[](int) const { return 1; }
     template <class At>
     __device__ float sum(const At& at, float bias) const {
         return at(0) - bias;
@@ -341,24 +342,68 @@ template <>
 struct Weights<2> {
     float t;
     __device__ explicit Weights(float t) : t(t) {}
+    __device__ float operator[](int i) const { return i == 0 ? 1 - t : t; }
     template <class At>
     __device__ float sum(const At& at, float bias) const {
         return between<IN>(at(0), at(1), t, bias);
     }
 };
 
-template <>
-struct Weights<4> {
-    float weight[4];
-    __device__ explicit Weights(float t)
-        : weight{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
-                 (0.5f * t - 0.5f) * t * t} {}
+template <int N>
+struct Products {
+    float weight[N];
     template <class At>
     __device__ float sum(const At& at, float bias) const {
         float total = 0;
 #pragma unroll
-        for (int k = 0; k < 4; ++k) total = fmaf(weight[k], at(k) - bias, total);
+        for (int k = 0; k < N; ++k) total = fmaf(weight[k], at(k) - bias, total);
         return total;
+    }
+    __device__ float operator[](int i) const {  // by comparisons: registers have no index
+        float chosen = weight[0];
+#pragma unroll
+        for (int k = 1; k < N; ++k) chosen = i == k ? weight[k] : chosen;
+        return chosen;
+    }
+};
+
+template <>
+struct Weights<4> : Products<4> {
+    __device__ explicit Weights(float t)
+        : Products{((1 - 0.5f * t) * t - 0.5f) * t, (1.5f * t - 2.5f) * t * t + 1, ((2 - 1.5f * t) * t + 0.5f) * t,
+                   (0.5f * t - 0.5f) * t * t} {}
+};
+
+// sin(pi x / 3) / x for x in [0, 1], by Taylor's series.
+__device__ float sine_of_third(float x) {
+    const float x2 = x * x;
+    float sum = -4.1606298e-8f;
+    sum = fmaf(sum, x2, 4.1734434e-6f);
+    sum = fmaf(sum, x2, -2.7401213e-4f);
+    sum = fmaf(sum, x2, 1.0494502e-2f);
+    sum = fmaf(sum, x2, -1.9139677e-1f);
+    return fmaf(sum, x2, 1.0471976f);
+}
+
+// As csrc/cpu/warp.inl has them: a sine of one third and of the other serve all six. Their sum is divided out of all but
+// the third, which is what is left to 1: so it is 1 exactly where t is 0.
+template <>
+struct Weights<6> : Products<6> {
+    __device__ explicit Weights(float t) {
+        const float u = 1 - t, beside_t = sine_of_third(t), beside_u = sine_of_third(u);
+        const float sine_t = t * beside_t, sine_u = u * beside_u, both = t * u;
+        const auto part = [](float sine, float distance) { return __fdividef(sine, distance * distance); };
+        weight[0] = both * part(sine_u, t + 2);
+        weight[1] = -both * part(sine_t + sine_u, t + 1);
+        weight[2] = u * beside_t;
+        weight[3] = t * beside_u;
+        weight[4] = -both * part(sine_t + sine_u, u + 1);
+        weight[5] = both * part(sine_t, u + 2);
+        const float others = weight[0] + weight[1] + weight[3] + weight[4] + weight[5];
+        const float factor = __fdividef(1.0f, others + weight[2]);
+#pragma unroll
+        for (int k = 0; k < 6; ++k) weight[k] *= factor;
+        weight[2] = 1 - factor * others;
     }
 };
 
@@ -368,7 +413,7 @@ struct Finish {
     float factor;
 
     __device__ explicit Finish(const Parameters& parameters) : factor(parameters.factor) {
-        if (TAPS < 4 || parameters.parts == nullptr) return;
+        if (!kOvershoots || parameters.parts == nullptr) return;
         clip = parameters.parts[threadIdx.x % kWarp];
         for (int part = kWarp; part < kParts; part += kWarp)
             clip = merged(clip, parameters.parts[part + threadIdx.x % kWarp]);
@@ -377,7 +422,7 @@ struct Finish {
     }
 
     __device__ float apply(float x, const Parameters& parameters) const {
-        if (TAPS == 4 && parameters.parts != nullptr) {  // not by `fminf` and `fmaxf`, so that NaN stays
+        if (kOvershoots && parameters.parts != nullptr) {  // not by `fminf` and `fmaxf`, so that NaN stays
             x = x < clip.low ? clip.low : x;
             x = x > clip.high ? clip.high : x;
         }
@@ -387,36 +432,47 @@ struct Finish {
 
 // ---- taps one by one ------------------------------------------------------------------------------------------------
 
-__device__ constexpr int kFirst = TAPS == 4 ? -1 : 0;  // tap, from the whole coordinate
+__device__ constexpr int kFirst = TAPS == 1 ? 0 : 1 - TAPS / 2;  // tap, from the whole coordinate
+
+// Whether one of the taps from `first` on is in an axis of n.
+__device__ bool meets(int first, int n) { return first > -TAPS && first < n; }
 
 // All channels of a pixel at any place, `step` apart.
 __device__ void sample_anywhere(const Parameters& parameters, const Tile& tile, const Place& place,
                                 const Finish& finish, OUT* to, int64_t step) {
     const bool finite = place.column != kNowhere && place.row != kNowhere;
     const int left = finite ? place.column + kFirst : 0, above = finite ? place.row + kFirst : 0;
-    int column[TAPS], row[TAPS];
-    bool column_inside = false, row_inside = false;
-#pragma unroll
-    for (int k = 0; k < TAPS; ++k) {
-        column[k] = border_index(left + k, parameters.columns, parameters.mode);
-        row[k] = border_index(above + k, parameters.rows, parameters.mode);
-        column_inside |= column[k] >= 0;
-        row_inside |= row[k] >= 0;
-    }
     // Beside the image stands the constant, however weights are rounded.
-    const bool somewhere = column_inside && row_inside && finite;
+    const bool somewhere =
+        finite && (parameters.mode != kConstant || (meets(left, parameters.columns) && meets(above, parameters.rows)));
+    constexpr int kRows = TAPS == 6 ? 0 : TAPS;  // found once for all channels, which costs registers
+    int column[TAPS], row[kRows + 1];
+#pragma unroll
+    for (int k = 0; k < TAPS; ++k) column[k] = border_index(left + k, parameters.columns, parameters.mode);
+#pragma unroll
+    for (int k = 0; k < kRows; ++k) row[k] = border_index(above + k, parameters.rows, parameters.mode);
     const Weights<TAPS> right(place.right), down(place.down);
     const View<kAxes>& image = parameters.image;
     const IN* from = tile.image;
 #pragma unroll 1
     for (int c = 0; c < parameters.shape[kChannel]; ++c, from += image.stride[kChannel], to += step) {
-        const auto tap = [&](int j, int k) {
-            if (column[k] < 0 || row[j] < 0) return parameters.constant;
-            return to_float(from[row[j] * image.stride[kRow] + column[k] * image.stride[kColumn]]);
+        const auto of_row = [&](int v) {
+            const auto tap = [&](int k) {
+                if (column[k] < 0 || v < 0) return parameters.constant;
+                return to_float(from[v * image.stride[kRow] + column[k] * image.stride[kColumn]]);
+            };
+            return right.sum(tap, 0);
         };
         float value = parameters.beside;
         if (somewhere) {
-            value = down.sum([&](int j) { return right.sum([&](int k) { return tap(j, k); }, 0); }, 0);
+            if (kRows > 0) {
+                value = down.sum([&](int j) { return of_row(row[j]); }, 0);
+            } else {
+                value = 0;
+#pragma unroll 1
+                for (int j = 0; j < TAPS; ++j)
+                    value = fmaf(down[j], of_row(border_index(above + j, parameters.rows, parameters.mode)), value);
+            }
             value = finish.apply(value, parameters);
         }
         *to = from_float<OUT>(value);
@@ -437,39 +493,71 @@ __device__ bool is_inside(const Place& place, const Parameters& parameters) {
            (unsigned(place.row) + unsigned(kFirst) < rows);
 }
 
+__device__ const IN* first_tap(const Parameters& parameters, const Tile& tile, const Place& place) {
+    const int row_stride = int(parameters.image.stride[kRow]);
+    return tile.image + int64_t(place.row + kFirst) * row_stride + unsigned(place.column + kFirst) * CHANNELS;
+}
+
 struct Taps {
     Run rows[TAPS];
 
     __device__ void load(const Parameters& parameters, const Tile& tile, const Place& place) {
-        const int row_stride = int(parameters.image.stride[kRow]);
-        const IN* from =
-            tile.image + int64_t(place.row + kFirst) * row_stride + unsigned(place.column + kFirst) * CHANNELS;
+        const IN* from = first_tap(parameters, tile, place);
 #pragma unroll
-        for (int j = 0; j < TAPS; ++j, from += row_stride) rows[j].load(from);
+        for (int j = 0; j < TAPS; ++j, from += int(parameters.image.stride[kRow])) rows[j].load(from);
     }
 };
 
 template <class T>
 __device__ T rounded(float x) {
     if constexpr (is_integer<T>) {
-        if (TAPS == 4) x = fminf(fmaxf(x, 0.0f), kTop<T>);  // others stay between samples
-        return T(__float_as_uint(x + 12582912.0f));         // 1.5 x 2^23: the lowest bits are the whole number
+        if (kOvershoots) x = fminf(fmaxf(x, 0.0f), kTop<T>);  // others stay between samples
+        return T(__float_as_uint(x + 12582912.0f));           // 1.5 x 2^23: the lowest bits are the whole number
     } else {
         return from_float<T>(x);
     }
 }
 
-__device__ void sample_inside(const Taps& taps, const Place& place, const Finish& finish, const Parameters& parameters,
-                              OUT* to) {
+struct Sums {
+    float channel[CHANNELS];
+};
+
+__device__ Sums sums_of(const Taps& taps, const Place& place) {
     const Weights<TAPS> right(place.right), down(place.down);
-    Pack<OUT, CHANNELS == 4 ? 4 : 1> pixel;
+    Sums sums;
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c) {
         const auto row = [&](int j) {
             return right.sum([&](int k) { return taps.rows[j].value(k * CHANNELS + c); }, Run::kBias);
         };
-        const float sum = down.sum(row, 0);
-        const OUT value = rounded<OUT>(finish.apply(sum, parameters));
+        sums.channel[c] = down.sum(row, 0);
+    }
+    return sums;
+}
+
+// The same, row by row as they are loaded: for more taps than registers hold.
+__device__ Sums sums_by_rows(const Parameters& parameters, const Tile& tile, const Place& place) {
+    const Weights<TAPS> right(place.right), down(place.down);
+    const IN* from = first_tap(parameters, tile, place);
+    Sums sums = {};
+#pragma unroll
+    for (int j = 0; j < TAPS; ++j, from += int(parameters.image.stride[kRow])) {
+        Run row;
+        row.load(from);
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c) {
+            const auto tap = [&](int k) { return row.value(k * CHANNELS + c); };
+            sums.channel[c] = fmaf(down[j], right.sum(tap, Run::kBias), sums.channel[c]);
+        }
+    }
+    return sums;
+}
+
+__device__ void put(const Sums& sums, const Finish& finish, const Parameters& parameters, OUT* to) {
+    Pack<OUT, CHANNELS == 4 ? 4 : 1> pixel;
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c) {
+        const OUT value = rounded<OUT>(finish.apply(sums.channel[c], parameters));
         if constexpr (CHANNELS == 4)
             pixel.values[c] = value;
         else
@@ -530,12 +618,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocks) warp(const Param
             places[i] = map.at(first % kAcross + i % kAcross, first / kAcross + i / kAcross);
             inside &= is_inside(places[i], parameters);
         }
-        if (inside) {
+        if (inside && TAPS == 6) {
+            put(sums_by_rows(parameters, tile, places[0]), finish, parameters, slot(first));
+        } else if (inside) {
             Taps taps[kTogether];
 #pragma unroll
             for (int i = 0; i < kTogether; ++i) taps[i].load(parameters, tile, places[i]);
 #pragma unroll
-            for (int i = 0; i < kTogether; ++i) sample_inside(taps[i], places[i], finish, parameters, slot(first + i));
+            for (int i = 0; i < kTogether; ++i) put(sums_of(taps[i], places[i]), finish, parameters, slot(first + i));
         } else {
 #pragma unroll 1
             for (int i = first; i < first + kTogether; ++i)

@@ -68,8 +68,8 @@ def warp(
         Only for integer images: if False, the result is float32 in [0, 1]; if True, it keeps dtype and range, and is
         rounded to the nearest and clipped.
     kernel : {"bilinear", "nearest", "bicubic", "lanczos"}, optional
-        The interpolation, under the names of `resize`; excludes `order`. "lanczos" has three lobes, is
-        "lanczos3", and runs on the CPU only.
+        The interpolation, under the names of `resize`; excludes `order`. "lanczos" has three lobes
+        and is "lanczos3".
     channel_axis : int, optional
         An axis that is not warped, where it is not the last of three.
     out : array, optional

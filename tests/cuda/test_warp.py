@@ -79,6 +79,29 @@ def test_borders(device, rng, mode, order):
                 assert_close(result, expected(image, matrix, (40, 50), order, mode, 0.9, clip))
 
 
+LANCZOS = [((1, 1), "uint8"), ((61, 67), "uint8"), ((61, 96), "float32"), ((40, 64, 3), "uint16")]
+LANCZOS += [((40, 50, channels), dtype) for channels in (3, 4, 5) for dtype in ("uint8", "float16", "float32")]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), LANCZOS)
+def test_lanczos(device, rng, shape, dtype):
+    """Its weights add up to 1, whatever the fraction, and the identity copies."""
+    image = random_image(rng, shape, dtype)
+    options = {"kernel": "lanczos", "preserve_range": True, "output_shape": (45, 139)}
+    for matrix in (TURN, TILT):
+        result = on_device(device, image, matrix, **options)
+        assert result.dtype == dtype
+        assert_close(result, expected(image, matrix, (45, 139), "lanczos"))
+    for mode in MODES:
+        clip = dtype in ("uint8", "uint16")  # which hold no less than 0
+        result = on_device(device, image, TURN, mode=mode, cval=0.75, clip=clip, **options)
+        assert_close(result, expected(image, TURN, (45, 139), "lanczos", mode, 0.75, clip))
+    alike = np.full(shape, 0.3 if dtype != "uint8" else 77, dtype)
+    found = on_device(device, alike, TURN, mode="wrap", **options)
+    assert_close(found, np.full(found.shape, float(alike.flat[0])))
+    np.testing.assert_array_equal(on_device(device, image, np.eye(3), kernel="lanczos", preserve_range=True), image)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_coordinates(device, rng, layout, dtype):
@@ -92,6 +115,9 @@ def test_coordinates(device, rng, layout, dtype):
         assert_close(result, reference.warp(image, coordinates, order, "symmetric"))
         if order == 0:
             np.testing.assert_array_equal(result, transform.warp(image, coordinates, **options))
+    options = {"kernel": "lanczos", "mode": "symmetric", "preserve_range": True}
+    result = on_device(device, LAYOUTS[layout](image), table, **options)
+    assert_close(result, reference.warp(image, coordinates, "lanczos", "symmetric"))
 
 
 NEAREST = [
@@ -342,6 +368,8 @@ def test_nothing_is_touched_that_should_not_be(device, rng, order, matrix):
             for begin in begins:
                 part = image[begin : begin + math.prod(shape)].reshape(shape)
                 transform.warp(device.array(part), matrix, order=order, preserve_range=True)
+                if order == 3:
+                    transform.warp(device.array(part), matrix, kernel="lanczos", preserve_range=True)
         transform.warp(device.array(random_image(rng, (20, 64, 3), "float32")), matrix, order=order)
     assert report.problems == []
 

@@ -20,7 +20,7 @@ TILE_COLUMNS, MOST_TILE_ROWS = 64, 64  # of a block
 PIECE = 16  # bytes
 MOST_MERGED_AXES = 8
 
-TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6}
 BORDERS = {"constant": "constant", "edge": "nearest", "symmetric": "reflect", "reflect": "mirror", "wrap": "wrap"}
 
 LONGEST = 2**30 - 1  # samples along an axis: indices beside it must fit 32 bits

@@ -13,10 +13,10 @@ _MOST_USED = (_TYPES[0], _TYPES[4])
 
 SPECIALISATIONS = [
     *(_warp(types, channels, 2, _AFFINE) for types in _TYPES for channels in (1, 3)),
-    *(_warp(types, channels, taps, _AFFINE) for types in _MOST_USED for channels in (1, 3) for taps in (1, 4)),
-    *(_warp(types, 4, taps, _AFFINE) for types in _MOST_USED for taps in (2, 4)),
+    *(_warp(types, channels, taps, _AFFINE) for types in _MOST_USED for channels in (1, 3) for taps in (1, 4, 6)),
+    *(_warp(types, 4, taps, _AFFINE) for types in _MOST_USED for taps in (2, 4, 6)),
     *(_warp(types, 3, 2, kind) for types in _MOST_USED for kind in (_PROJECTIVE, _TABLE)),
-    *(_warp(types, 0, taps, _AFFINE) for types in _MOST_USED for taps in (2, 4)),
+    *(_warp(types, 0, taps, _AFFINE) for types in _MOST_USED for taps in (2, 4, 6)),
     _warp(_TYPES[0], 3, 1, _EXACT),
     *(
         Specialisation("warp", "warp_extremes", {"IN": sample, "AXES": axes}, threads=1024)
