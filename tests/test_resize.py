@@ -7,6 +7,7 @@ from reference import resize as reference
 from tolerances import assert_close
 
 from fastimg import transform
+from fastimg.transform.resizing import resize_adjoint
 
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos2", "lanczos3"]
 MODES = ["edge", "symmetric", "reflect"]
@@ -111,6 +112,27 @@ def test_threads_do_not_change_the_result(target, rng, dtype, size):
     first, *others = (transform.resize(image, size, preserve_range=True, threads=n) for n in (1, 2, 3, 8))
     for other in others:
         np.testing.assert_array_equal(first, other)
+
+
+def matrix(n: int, size: int, *options: object) -> np.ndarray:
+    """What resizes an axis of n samples, as the oracle does it to each of them alone."""
+    return reference.resize(np.eye(n), (size, n), *options)
+
+
+@pytest.mark.parametrize(("shape", "size"), SHAPES)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_adjoint(target, rng, shape, size, dtype):
+    """The transposed matrices of both axes, for the gradients of PyTorch."""
+    gradient = random_image(rng, (2, *size), dtype)
+    for kernel in KERNELS:
+        for anti_aliasing, mode in ((True, "edge"), (False, "symmetric"), (False, "reflect")):
+            rows, columns = (matrix(n, m, kernel, anti_aliasing, mode) for n, m in zip(shape, size, strict=False))
+            options = {"anti_aliasing": anti_aliasing, "mode": mode}
+            first, *others = (resize_adjoint(gradient, shape[:2], kernel, **options, threads=n) for n in (1, 2, 5))
+            expected = rows.T @ gradient.astype(float) @ columns
+            assert_close(first, expected, scale=max(np.abs(expected).max(), 1))
+            for other in others:
+                np.testing.assert_array_equal(first, other)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

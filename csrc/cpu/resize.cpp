@@ -99,6 +99,31 @@ Taps make_taps(ptrdiff_t length, ptrdiff_t output_length, const Resampling& r) {
     return taps;
 }
 
+// The transposed weights: those with which each of `length` input samples counts in output samples.
+Taps transposed(const Taps& taps, ptrdiff_t length) {
+    std::vector<ptrdiff_t> first(size_t(length), taps.size()), last(size_t(length), -1);
+    const auto for_each_weight = [&](auto&& f) {
+        for (ptrdiff_t i = 0; i < taps.size(); ++i)
+            for (ptrdiff_t t = 0; t < taps.width; ++t)
+                if (const double w = taps.exact[size_t(i * taps.width + t)]; w != 0)
+                    f(i, size_t(taps.first[size_t(i)] + t), w);
+    };
+    for_each_weight([&](ptrdiff_t i, size_t p, double) {
+        first[p] = std::min(first[p], i);
+        last[p] = i;
+    });
+    Taps result;
+    result.width = 1;
+    for (size_t p = 0; p < first.size(); ++p) result.width = std::max(result.width, last[p] - first[p] + 1);
+    for (ptrdiff_t& i : first) i = std::min(i, taps.size() - result.width);
+    result.first = first;
+    result.exact.assign(size_t(length * result.width), 0.0);
+    for_each_weight(
+        [&](ptrdiff_t i, size_t p, double w) { result.exact[p * size_t(result.width) + size_t(i - first[p])] = w; });
+    result.weight.assign(result.exact.begin(), result.exact.end());
+    return result;
+}
+
 }  // namespace
 }  // namespace fastimg
 
@@ -120,6 +145,15 @@ void resize(const Array& image, const Array& result, const Resampling& rows, con
     const int axis = image.ndim - 3;
     dispatch(image, result, make_taps(image.shape[axis], result.shape[axis], rows),
              make_taps(image.shape[axis + 1], result.shape[axis + 1], columns), columns_first, threads);
+}
+
+void resize_adjoint(const Array& gradient, const Array& result, const Resampling& rows, const Resampling& columns,
+                    bool columns_first, int threads) {
+    const auto taps = [&](int axis, const Resampling& r) {
+        return transposed(make_taps(result.shape[axis], gradient.shape[axis], r), result.shape[axis]);
+    };
+    const int axis = gradient.ndim - 3;
+    dispatch(gradient, result, taps(axis, rows), taps(axis + 1, columns), columns_first, threads);
 }
 
 }  // namespace fastimg

@@ -25,4 +25,8 @@ struct Resampling {
 void resize(const Array& image, const Array& result, const Resampling& rows, const Resampling& columns,
             bool columns_first, int threads);
 
+// The transposed map, of floats: from the gradient of what `resize` makes to that of its image, the result here.
+void resize_adjoint(const Array& gradient, const Array& result, const Resampling& rows, const Resampling& columns,
+                    bool columns_first, int threads);
+
 }  // namespace fastimg

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import transform
+from ..transform.resizing import resize_adjoint
 from ._operator import Operation, Operator, apply, empty_like, is_plain
 
 # ---- resize ----------------------------------------------------------------------------------------------------------
@@ -53,9 +54,9 @@ def resize(
 
     Notes
     -----
-    Differentiable in floating images, twice and more often. The gradient takes two products with sparse matrices, of
-    the weights of either axis: O(taps) operations per sample of the larger image, in PyTorch, and some two to three
-    times as long as the result. `vmap` takes the image's batch.
+    Differentiable in floating images, twice and more often. The gradient is the same computation with transposed
+    weights, and takes as long as the result; on a GPU two products with sparse matrices, in PyTorch. `vmap` takes the
+    image's batch.
 
     Examples
     --------
@@ -104,16 +105,22 @@ def _resized(
 def _resize_transposed(
     gradient: Tensor, size: Sequence[int], kernel: str, anti_aliasing: bool | None, mode: str, threads: int | None
 ) -> Tensor:
-    """Multiply with the transposed weights of rows, then of columns; `size` is that of the image."""
+    """Multiply with the transposed weights of rows and of columns; `size` is that of the image."""
+    shape = (*gradient.shape[:-2], *size)
+    if gradient.numel() == 0:
+        return empty_like(gradient, shape)
+    if not gradient.is_cuda:
+        options = {"anti_aliasing": anti_aliasing, "mode": mode, "threads": threads}
+        return apply(resize_adjoint, gradient, shape, image_size=size, kernel=kernel, **options)
     dtype = gradient.dtype if gradient.dtype == torch.float64 else torch.float32
     rows, columns = (
         _weights(n, gradient.shape[axis], kernel, anti_aliasing, mode, dtype, gradient.device)
         for n, axis in zip(size, (-2, -1), strict=True)
     )
     images = gradient.to(dtype).reshape(-1, *gradient.shape[-2:])
-    by_rows = torch.stack([rows @ image for image in images]) if len(images) else images.new_empty(0, *size)
+    by_rows = torch.stack([rows @ image for image in images])
     by_columns = columns @ by_rows.reshape(-1, images.shape[-1]).T
-    result = empty_like(gradient, (*gradient.shape[:-2], *size))
+    result = empty_like(gradient, shape)
     return result.copy_(by_columns.T.reshape(result.shape))
 
 

@@ -189,6 +189,25 @@ def rescale(
     return _resample(source, rows_and_columns, size, scales, name, anti_aliasing, mode, preserve_range, out, threads)
 
 
+def resize_adjoint(
+    gradient: Any,
+    image_size: Sequence[int],
+    kernel: str = "bicubic",
+    *,
+    anti_aliasing: bool | None = None,
+    mode: str = "edge",
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """The gradient of an image that `resize` made another of, from the gradient of that: (..., H, W) floats on a CPU."""
+    source = arrays.take(gradient, "gradient")
+    axes = two_axes(source.data, None, (-2, -1))
+    scales = [source.data.shape[axis] / n for n, axis in zip(image_size, axes, strict=True)]
+    name = _kernel(kernel, None)
+    options = (name, anti_aliasing, mode, True, out, threads)
+    return _resample(source, axes, image_size, scales, *options, operation="resize_adjoint")
+
+
 def _kernel(kernel: str | None, order: int | None) -> str:
     if order is not None:
         if kernel is not None:
@@ -219,7 +238,9 @@ def _resample(
     preserve_range: bool,
     out: Any,
     threads: int | None,
+    operation: str = "resize",
 ) -> Any:
+    """Do an operation of the backend on two axes of an array, from which `size` of them become."""
     if anti_aliasing is None:
         anti_aliasing = kernel != "nearest"
     anti_aliasing = _checks.boolean(anti_aliasing, "anti_aliasing")
@@ -230,10 +251,10 @@ def _resample(
     count = _checks.threads(threads)
     result = source.result(shape, [source.data.dtype if keep else np.float32], out)
 
-    columns_first = scales[1] < scales[0]
+    columns_first = scales[1] < scales[0] if operation == "resize" else scales[1] > scales[0]  # what shrinks most
     rows, columns = axes
     if abs(source.data.strides[rows]) < abs(source.data.strides[columns]):  # lines of memory become lines of the kernel
         rows, columns, columns_first, scales = columns, rows, not columns_first, (scales[1], scales[0])
     image, target = arranged(source.data, result.data, rows, columns)
-    source.backend.resize(image, target, *scales, kernel, anti_aliasing, mode, columns_first, count)
+    getattr(source.backend, operation)(image, target, *scales, kernel, anti_aliasing, mode, columns_first, count)
     return result.give_back()
