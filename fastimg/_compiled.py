@@ -89,17 +89,19 @@ class CompiledFunction:
     @functools.cached_property
     def _line(self) -> Any:
         numba = self._numba("numba", "numba")
-        signature, line = self.line(numba, self._checked(numba))
+        signature, line = self.line(numba, self._for_cpu)
         return numba.cfunc(signature, error_model="numpy")(line)
 
     @functools.cached_property
     def pixel_on_cpu(self) -> Any:
         """What `pixel` is on a GPU, for the CPU: a cfunc, by which the CUDA kernels can be tried without a GPU."""
         numba = self._numba("numba", "numba")
-        return numba.cfunc(self.pixel_signature, error_model="numpy")(self._pixel(self._checked(numba)))
+        return numba.cfunc(self.pixel_signature, error_model="numpy")(self._pixel(self._for_cpu))
 
-    def _checked(self, numba: Any) -> Any:
+    @functools.cached_property
+    def _for_cpu(self) -> Any:
         """The function compiled alone, so that what is wrong with it is told of it."""
+        numba = self._numba("numba", "numba")
         types = numba.core.types
         code = self._function.__code__
         for instruction in dis.get_instructions(code):
@@ -123,7 +125,7 @@ class CompiledFunction:
     def lto_ir(self, capability: tuple[int, int]) -> bytes:
         """`pixel` for the linker, under the name `symbol`, for a compute capability."""
         numba = self._numba("numba", "numba")
-        self._checked(numba)
+        _ = self._for_cpu  # which checks it
         self._numba("numba_cuda", "numba-cuda12", "numba-cuda13")
         cuda = importlib.import_module("numba.cuda")
         pixel = self._pixel(cuda.jit(device=True, inline="always")(self._function))  # inlined, it asks for no device

@@ -53,7 +53,8 @@
 // STEPS (offsets between moves of the window), SPAN_Y and SPAN_X (offsets that a tile serves). For any GUIDE (type of
 // its samples), GUIDE_CHANNELS (0: known at run time), BAND; and 1 or 0: OUTER0, OUTER1 (patches reach along an outer
 // axis), TAPS (they have taps), MAPS (pixels have scales or excesses of their own), WELSCH (weights are exponential),
-// CENTRE (a pixel's own weight follows from the others'), TRUNCATED (the search ends at the borders of a plane).
+// CENTRE (a pixel's own weight follows from the others'), TRUNCATED (the search ends at the borders of a plane), FUNCTION
+// (weights are those of a function that is linked in).
 #include "support/border.cuh"
 #include "support/half2.cuh"
 #include "support/vector_access.cuh"
@@ -61,9 +62,12 @@
 
 using namespace fastimg;
 
+// What a distance weighs, at least 0; compiled by Numba.
+extern "C" __device__ float fastimg_weight(float distance, const double* parameters);
+
 namespace {
 
-__device__ constexpr int kMostTaps = 127;
+__device__ constexpr int kMostTaps = 127, kMostOfFunction = 64;
 
 // The planes of the image along an outer axis, and the search along it.
 struct OuterAxis {
@@ -87,6 +91,9 @@ struct Parameters {
     float cutoff;  // of the rest; where a patch has taps or a pixel its own scale, of the rest times the scale
     float scale, centre;
     float taps[kMostTaps];
+#if FUNCTION
+    double of_function[kMostOfFunction];
+#endif
 };
 
 __device__ int mirrored(int i, int n) { return border_index(i, n, kMirror); }
@@ -691,7 +698,9 @@ __device__ float weight_of(float sum_of_squares, float scale, float excess, cons
     const float beyond = sum_of_squares - excess;
     const float d = beyond < 0.0f ? 0.0f : beyond;  // fmaxf would lose a NaN
     const float t = d * scale;
-#if WELSCH
+#if FUNCTION
+    return fastimg_weight(t, parameters.of_function);
+#elif WELSCH
     if constexpr (TAPS || MAPS) return t <= parameters.cutoff ? exp2f(-1.44269504f * t) : 0.0f;
     return d <= parameters.cutoff ? exp2f(-t) : 0.0f;  // the scale is that of powers of two
 #else
@@ -700,6 +709,15 @@ __device__ float weight_of(float sum_of_squares, float scale, float excess, cons
     for (int i = 0; i < kMostSquarings; ++i)
         if (i < parameters.squarings) power *= power;
     return power;
+#endif
+}
+
+// A function may give 0; with less than anything else, a pixel that nothing weighs stays as it is.
+__device__ float weight_of_centre(const Parameters& parameters) {
+#if FUNCTION
+    return fmaxf(fastimg_weight(0.0f, parameters.of_function), 1e-30f);
+#else
+    return 1.0f;
 #endif
 }
 
@@ -760,20 +778,21 @@ __device__ void read_maps(Means& means, const Pixels& pixels, const Parameters& 
     }
 }
 
-// Sums of the pixels themselves, which weigh 1, unless their weights follow from the others'.
+// Sums of the pixels themselves, unless their weights follow from the others'.
 __device__ void begin(Means& means, const Pixels& pixels, const Parameters& parameters) {
+    const float own = weight_of_centre(parameters);
     const IN* const plane = plane_of(planes_of_block(parameters), parameters);
     const int x = min(pixels.x, parameters.columns - 1);
 #pragma unroll
     for (int r = 0; r < kRun; ++r) {
         const int y = min(pixels.y + r, parameters.rows - 1);
-        means.weights[r] = CENTRE ? 0.0f : 1.0f;
+        means.weights[r] = CENTRE ? 0.0f : own;
         if constexpr (CENTRE) means.largest[r] = 0.0f;
 #pragma unroll
         for (int c = 0; c < CHANNELS; ++c) {
             means.values[r][c] = 0.0f;
             if (!CENTRE && c < pixels.channels)
-                means.values[r][c] = sample_at(plane, y, x, pixels.first_channel + c, parameters);
+                means.values[r][c] = own * sample_at(plane, y, x, pixels.first_channel + c, parameters);
         }
     }
 }

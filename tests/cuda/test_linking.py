@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +14,13 @@ import resources
 from specialisations import ARCHITECTURES
 
 from fastimg.backends.cuda import linking, runtime
+from fastimg.restoration.compiled import weighting_by
 from fastimg.transform import CompiledMap
 
 numba = pytest.importorskip("numba")
+General = import_module(
+    "fastimg.backends.cuda.denoise_nl_means"
+).General  # the package has the function under this name
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,22 @@ def test_a_map_is_part_of_the_kernel(compilers, architecture):
         definitions = {"IN": types, "OUT": types, "CHANNELS": channels, "TAPS": taps, "MAP": 4}
         cubin = linked("warp", definitions, lens(), architecture)
         assert b"fastimg_place" not in cubin
+        code = resources.disassembly(cubin)
+        assert "DFMA" in code
+        assert not re.findall(r"\b(?:LDL|STL)\b", code)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_weighting_is_part_of_the_kernel(compilers, architecture):
+    def weight(distance, width=1.0):
+        return max(0.0, 1 - distance / width) ** 2
+
+    function = weighting_by(weight, {}).function
+    for patch, channels, options in ((6, 1, {}), (6, 3, {"maps": True}), (7, 3, {"taps": True, "truncated": True})):
+        general = General((patch - 1) // 2, patch // 2, (False, False), channels, channels, **options, welsch=False)
+        definitions = {"IN": "float", "GUIDE": "float", "OUT": "float", **general.macros, "FUNCTION": 1}
+        cubin = linked("denoise_nl_means", definitions, function, architecture)
+        assert b"fastimg_weight" not in cubin
         code = resources.disassembly(cubin)
         assert "DFMA" in code
         assert not re.findall(r"\b(?:LDL|STL)\b", code)

@@ -17,7 +17,7 @@ from . import runtime
 WARP = 32
 WARPS = 4  # in a block of strips
 SIDE, THREADS = 64, 512  # of a block of the other kernel: pixels along an axis, threads
-MOST_TAPS = 127
+MOST_TAPS, MOST_OF_FUNCTION = 127, 64
 
 GATHERED = 3  # channels that a thread of the other kernel sums up, at most; one fewer where it has to keep most else
 BLOCK_MEMORY = 64 << 10  # shared memory of a block, which every device has
@@ -26,37 +26,36 @@ _LARGEST = float(np.finfo(np.float32).max)
 _SQUARINGS = {"welsch": 0, "epanechnikov": 0, "bisquare": 1, "modified_bisquare": 3}
 
 _OUTER = np.dtype([("planes", np.int32), ("distance", np.int32), ("truncated", np.int32)])
-_PARAMETERS = np.dtype(
-    [
-        ("image", runtime.view_dtype(5)),
-        ("guide", runtime.view_dtype(5)),
-        ("result", runtime.view_dtype(5)),
-        ("h", runtime.view_dtype(4)),
-        ("sigma", runtime.view_dtype(4)),
-        ("outer", _OUTER, (2,)),
-        ("first_plane", np.int32),
-        ("result_planes", np.int32),
-        ("rows", np.int32),
-        ("columns", np.int32),
-        ("channels", np.int32),
-        ("guide_channels", np.int32),
-        ("tiles", np.int32),
-        ("tiles_across", np.int32),
-        ("distance", np.int32),
-        ("halves_h", np.int32),
-        ("halves_sigma", np.int32),
-        ("squarings", np.int32),
-        ("to_units", np.float32),
-        ("from_units", np.float32),
-        ("gain", np.float32),
-        ("excess", np.float32),
-        ("cutoff", np.float32),
-        ("scale", np.float32),
-        ("centre", np.float32),
-        ("taps", np.float32, (MOST_TAPS,)),
-    ],
-    align=True,
-)
+_FIELDS: list[Any] = [
+    ("image", runtime.view_dtype(5)),
+    ("guide", runtime.view_dtype(5)),
+    ("result", runtime.view_dtype(5)),
+    ("h", runtime.view_dtype(4)),
+    ("sigma", runtime.view_dtype(4)),
+    ("outer", _OUTER, (2,)),
+    ("first_plane", np.int32),
+    ("result_planes", np.int32),
+    ("rows", np.int32),
+    ("columns", np.int32),
+    ("channels", np.int32),
+    ("guide_channels", np.int32),
+    ("tiles", np.int32),
+    ("tiles_across", np.int32),
+    ("distance", np.int32),
+    ("halves_h", np.int32),
+    ("halves_sigma", np.int32),
+    ("squarings", np.int32),
+    ("to_units", np.float32),
+    ("from_units", np.float32),
+    ("gain", np.float32),
+    ("excess", np.float32),
+    ("cutoff", np.float32),
+    ("scale", np.float32),
+    ("centre", np.float32),
+    ("taps", np.float32, (MOST_TAPS,)),
+]
+_PARAMETERS = np.dtype(_FIELDS, align=True)
+_PARAMETERS_WITH_FUNCTION = np.dtype([*_FIELDS, ("of_function", np.float64, (MOST_OF_FUNCTION,))], align=True)
 
 
 def denoise_nl_means(
@@ -73,7 +72,7 @@ def denoise_nl_means(
     truncated: bool,
     outer: Sequence[tuple[bool, int, bool]],
     first_plane: int,
-    weighting: str,
+    weighting: Any,
     scale: float,
     excess: float,
     cutoff: float,
@@ -95,7 +94,8 @@ def denoise_nl_means(
         "distance": patch_distance,
         "gain": gain,
     }
-    plain = guide is None and h is None and sigma is None and not patch_taps and weighting == "welsch"
+    welsch = isinstance(weighting, str) and weighting == "welsch"
+    plain = guide is None and h is None and sigma is None and not patch_taps and welsch
     if plain and centre < 0 and not truncated and not any(in_patch):
         unit = scale * math.log2(math.e)  # of squares: what they are multiplied by for weights to be 2^-sum
         packed = _fits_halves(image.dtype, result.dtype, math.sqrt(unit), excess, cutoff)
@@ -112,7 +112,7 @@ def denoise_nl_means(
         guide.shape[4],
         taps=len(patch_taps) > 0,
         maps=h is not None or sigma is not None,
-        welsch=weighting == "welsch",
+        welsch=welsch,
         centre=centre >= 0,
         truncated=truncated,
     )
@@ -122,7 +122,6 @@ def denoise_nl_means(
         "guide_channels": guide.shape[4],
         "tiles": down * across,
         "tiles_across": across,
-        "squarings": _SQUARINGS[weighting],
         "excess": excess,
         "centre": centre,
         **general.threshold(scale, cutoff),
@@ -138,7 +137,13 @@ def denoise_nl_means(
         "OUT": runtime.c_type(result.dtype),
         **general.macros,
     }
-    denoise = runtime.kernel("denoise_nl_means", "denoise_nl_means_any", _PARAMETERS, **macros)
+    file, name = "denoise_nl_means", "denoise_nl_means_any"
+    if isinstance(weighting, str):
+        values["squarings"] = _SQUARINGS[weighting]
+        denoise = runtime.kernel(file, name, _PARAMETERS, **macros)
+    else:
+        values["of_function"] = _of_function(weighting.parameters)
+        denoise = runtime.linked_kernel(weighting.function, file, name, _PARAMETERS_WITH_FUNCTION, **macros, FUNCTION=1)
     grid = result.shape[0] * result.shape[1] * down * across, general.groups
     denoise(grid, (THREADS,), values, shared_memory=general.shared_memory)
 
@@ -335,3 +340,9 @@ def general_for(*arguments: Any, **options: Any) -> General:
 @functools.cache
 def _padded(taps: tuple[float, ...]) -> NDArray[np.float32]:
     return np.array([*taps, *[0.0] * (MOST_TAPS - len(taps))], np.float32)
+
+
+def _of_function(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(parameters) > MOST_OF_FUNCTION:
+        raise ValueError(f"weighting on a GPU may have at most {MOST_OF_FUNCTION} parameters, got {len(parameters)}")
+    return np.pad(parameters, (0, MOST_OF_FUNCTION - len(parameters)))
