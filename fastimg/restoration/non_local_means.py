@@ -124,7 +124,9 @@ def denoise_nl_means(
     without the GIL, several threads at a time, for some thousand distances, of pixels in no order and of some that do
     not exist; it must not raise. A division by zero gives an infinity or NaN. A weight below 0 or not a number counts
     as 0, and so does that of an infinite distance; infinite weights make NaN. The pixel itself weighs what the function
-    says of 0, and where nothing weighs anything it stays as it is. Integers, too, are denoised in float32.
+    says of 0, and where nothing weighs anything it stays as it is. Integers, too, are denoised in float32. On a GPU
+    (``'fastimg[numba-cuda12]'`` or ``'fastimg[numba-cuda13]'``) it is compiled anew for each kind of image and linked
+    into the kernel, with up to 64 numbers of its own.
 
     A NaN or an infinity makes non-finite the pixels up to `patch_distance` away from it; farther ones are
     denoised as if pixels with a non-finite value in their patch did not exist.
