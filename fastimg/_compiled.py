@@ -96,7 +96,7 @@ class CompiledFunction:
     def pixel_on_cpu(self) -> Any:
         """What `pixel` is on a GPU, for the CPU: a cfunc, by which the CUDA kernels can be tried without a GPU."""
         numba = self._numba("numba", "numba")
-        return numba.cfunc(self.pixel_signature, error_model="numpy")(self._pixel(self._for_cpu))
+        return numba.cfunc(self.pixel_signature, error_model="numpy")(self.pixel(self._for_cpu))
 
     @functools.cached_property
     def _for_cpu(self) -> Any:
@@ -128,7 +128,7 @@ class CompiledFunction:
         _ = self._for_cpu  # which checks it
         self._numba("numba_cuda", "numba-cuda12", "numba-cuda13")
         cuda = importlib.import_module("numba.cuda")
-        pixel = self._pixel(cuda.jit(device=True, inline="always")(self._function))  # inlined, it asks for no device
+        pixel = self.pixel(cuda.jit(device=True, inline="always")(self._function))  # inlined, it asks for no device
         code: bytes
         code, _ = self._compile(
             numba,
@@ -146,8 +146,8 @@ class CompiledFunction:
 
     # ---- for both ----------------------------------------------------------------------------------------------------
 
-    def _pixel(self, function: Any) -> Any:
-        """`pixel` around the compiled function. Numba unpacks no pointer: the parameters are written out."""
+    def pixel(self, function: Any) -> Any:
+        """The Python of `pixel`, around the function as compiled. Numba unpacks no pointer: parameters are written out."""
         scope = {"function": function}
         exec(self.pixel_source.format(parameters="".join(f", parameters[{i}]" for i in range(self.count))), scope)
         return scope["pixel"]

@@ -56,7 +56,7 @@ def on_device(device, image, *arguments, **options) -> np.ndarray:
     return device.numpy(transform.warp(device.array(image), *arguments, **options))
 
 
-@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize(("shape", "dtype"), CASES)
 def test_agrees_with_the_cpu(device, rng, kernel, shape, dtype):
     image = random_image(rng, shape, dtype)
@@ -73,7 +73,7 @@ def test_agrees_with_the_cpu(device, rng, kernel, shape, dtype):
 def test_borders_and_clipping(device, rng, mode):
     image = 0.2 + 0.5 * rng.random((13, 17), dtype=np.float32)
     for clip in (True, False):
-        for kernel in ("nearest", "bilinear", "bicubic"):
+        for kernel in ("nearest", "bilinear", "bicubic", "lanczos"):
             options = {"kernel": kernel, "mode": mode, "cval": 0.9, "clip": clip, "output_shape": (40, 50)}
             assert_close(on_device(device, image, lens, **options), transform.warp(image, lens, **options))
 

@@ -6,6 +6,7 @@ import functools
 import re
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_a_weighting_is_part_of_the_kernel(compilers, architecture):
 def linked(source: str, definitions: dict, function: linking.Linkable, architecture: str) -> bytes:
     code = (runtime.sources() / f"{source}.cu").read_text()
     return linking.cubin(code, runtime.compile_options(tuple(definitions.items())), function, architecture)
+
+
+def test_what_is_linked_is_loaded(compilers):
+    """What CuPy is asked to do, by a stand-in that has no device."""
+    loaded = {}
+
+    def module(path):
+        loaded["code"] = Path(path).read_bytes()
+        return SimpleNamespace(get_function=lambda name: loaded.setdefault("name", name))
+
+    device = SimpleNamespace(compute_capability="90")
+    library = SimpleNamespace(RawModule=module, cuda=SimpleNamespace(Device=lambda: device))
+    options = runtime.compile_options((("IN", "float"), ("OUT", "float"), ("CHANNELS", 1), ("TAPS", 2), ("MAP", 4)))
+    code = (runtime.sources() / "warp.cu").read_text()
+    assert linking.linked(library, code, options, lens(), "warp") == "warp"
+    assert loaded["code"].startswith(b"\x7fELF")
 
 
 def test_helpers_of_the_function_are_linked_too(compilers, monkeypatch):

@@ -1,4 +1,4 @@
-"""Weightings by a function that Numba compiles, on a device: the CPU's results; test_linking.py tells what is linked."""
+"""Weightings by a function that Numba compiles, on a device: the CPU's results. As test_compiled_map.py has it."""
 
 from __future__ import annotations
 

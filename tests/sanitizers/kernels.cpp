@@ -126,6 +126,16 @@ void denoise(const std::string& target) {
         compare_threads(target + " denoise_nl_means with maps", image, [&](int threads, const Array& result) {
             denoise_nl_means(from, compared, maps, result, parameters(6, 1, 1.0f), threads);
         });
+        NlMeans by_function = parameters(6, 1, unit);
+        const double width = 0.5;
+        by_function.weighting = Weighting::function;
+        by_function.function = [](float* distances, int64_t n, const double* width) {
+            for (int64_t i = 0; i < n; ++i) distances[i] = float(1 / (1 + distances[i] / *width));
+        };
+        by_function.function_parameters = &width;
+        compare_threads(target + " denoise_nl_means by a function", image, [&](int threads, const Array& result) {
+            denoise_nl_means(from, from, no_maps, result, by_function, threads);
+        });
     }
 }
 
