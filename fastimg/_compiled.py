@@ -147,7 +147,7 @@ class CompiledFunction:
     # ---- for both ----------------------------------------------------------------------------------------------------
 
     def pixel(self, function: Any) -> Any:
-        """The Python of `pixel`, around the function as compiled. Numba unpacks no pointer: parameters are written out."""
+        """The Python of `pixel` around the compiled function. Numba unpacks no pointers: parameters are written out."""
         scope = {"function": function}
         exec(self.pixel_source.format(parameters="".join(f", parameters[{i}]" for i in range(self.count))), scope)
         return scope["pixel"]
