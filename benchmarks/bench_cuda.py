@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import cuda_timing as timing
@@ -419,6 +420,12 @@ def warp_jobs() -> Iterator[Job]:
     places = torch.stack([d * x + e * y + f, a * x + b * y + c]).float()
     grid = torch.stack([2 * places[1] / (columns - 1) - 1, 2 * places[0] / (rows - 1) - 1], -1)[None]
     table = cupy.asarray(places)
+
+    @transform.CompiledMap
+    def affine(row, column, a, b, c, d, e, f):
+        return d * column + e * row + f, a * column + b * row + c
+
+    numbers = dict(zip("abcdef", matrix[:2].ravel(), strict=True))
     for shape, dtype, tolerance in (
         (HD, "float32", 1e-3),  # of PyTorch's grid: its coordinates are within 2^-13 pixels
         ((*HD, 3), "float32", 1e-3),
@@ -435,11 +442,16 @@ def warp_jobs() -> Iterator[Job]:
             "fastimg, coordinates": lambda i, x=images, out=out: transform.warp(
                 turn(x, i), table, preserve_range=True, out=out
             ),
+            "fastimg, a function": lambda i, x=images, out=out: transform.warp(
+                turn(x, i), affine, numbers, preserve_range=True, out=out
+            ),
             "copy": lambda i, x=images, out=out: cupy.copyto(out, turn(x, i)),
             "cupyx": lambda i, x=images, m=turned, s=shift, out=theirs: ndimage.affine_transform(
                 turn(x, i), m, s, output=out, order=1, mode="grid-constant"
             ),
         }
+        if find_spec("numba_cuda") is None:
+            del candidates["fastimg, a function"]
         if dtype == "float32":
             planes = [t.reshape(rows, columns, -1).permute(2, 0, 1)[None].contiguous() for t in as_torch(images)]
             candidates["torch"] = lambda i, x=planes: F.grid_sample(turn(x, i), grid, align_corners=True)[0].permute(
