@@ -197,7 +197,7 @@ std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
 
 // ---- four rows at once -------------------------------------------------------------------------------------------
 
-constexpr ptrdiff_t kFewestByPoints = 15;  // channels that make up for the transforms
+constexpr ptrdiff_t kFewestByPoints = 12;  // channels that make up for the transforms
 
 bool is_better_by_points(const Geometry& g, const ConvolutionArguments& arguments) {
     const ptrdiff_t kernel = g.rows.kernel;

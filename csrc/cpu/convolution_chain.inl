@@ -136,6 +136,7 @@ private:
                 w.data = memory_.data() + c.stages_[l].begin;
                 w.column = c.plan_.origin(l, 1, columns_);
                 w.row = w.filled = w.bordered = rows.end[l];
+                find_columns_beside(l);
             }
             while (rows.advance()) {
                 make_room(0, rows);
@@ -154,6 +155,7 @@ private:
             ptrdiff_t row, column;  // that it begins with
             ptrdiff_t filled;       // rows up to here are there
             ptrdiff_t bordered;     // and up to here those beyond the border
+            std::vector<std::pair<ptrdiff_t, ptrdiff_t>> beside;  // columns beyond the border, and which stand there
         };
 
         float* at(size_t l, ptrdiff_t plane, ptrdiff_t row) const {
@@ -350,31 +352,31 @@ private:
             return at(l, plane, place.row) + place.column - windows_[l].column;
         }
 
+        void find_columns_beside(size_t l) {
+            const ptrdiff_t width = chain_.sizes_[l][1];
+            const Interval read = columns_[l].read;
+            windows_[l].beside.clear();
+            for (ptrdiff_t column = read.begin; column < read.end; ++column)
+                if (column < 0 || column >= width)
+                    windows_[l].beside.emplace_back(column, border_index(column, width, chain_.layers_[l].border));
+        }
+
         // What stands beside the image that a window shows, beside the rows that have just been computed.
         void fill_borders(size_t l, const Schedule& rows) {
             const Convolution& layer = chain_.layers_[l];
             const Layout& layout = chain_.stages_[l].layout;
             Window& w = windows_[l];
-            const auto [height, width] = chain_.sizes_[l];
-            const Interval read = columns_[l].read;
+            const ptrdiff_t height = chain_.sizes_[l][0];
             const ptrdiff_t cell = cell_size(chain_.layers_[l - 1], 0);
             const Interval computed{rows.next[l - 1] * cell, rows.rows_computed(l - 1)};
             const bool reads = rows.target[l] > rows.next[l];
             const ptrdiff_t needed = reads ? read_by(layer, 0, {rows.next[l], rows.target[l]}).end : w.bordered;
-            const Interval left{read.begin, std::min<ptrdiff_t>(read.end, 0)},
-                right{std::max(read.begin, width), read.end};
             const Interval above{w.bordered, std::min<ptrdiff_t>(needed, 0)},
                 below{std::max(w.bordered, height), needed};
-            const bool beside = left.size() > 0 || right.size() > 0 || layer.step[1] > 1;
             for (ptrdiff_t plane = 0; plane < chain_.planes(l); ++plane) {
-                for (ptrdiff_t row = computed.begin; beside && row < computed.end; ++row) {
+                for (ptrdiff_t row = computed.begin; row < computed.end; ++row) {
                     float* const line = at(l, plane, row) - w.column;
-                    const auto fill = [&](ptrdiff_t column) {
-                        const ptrdiff_t source = border_index(column, width, layer.border);
-                        line[column] = source < 0 ? 0.0f : line[source];
-                    };
-                    for (ptrdiff_t column = left.begin; column < left.end; ++column) fill(column);
-                    for (ptrdiff_t column = right.begin; column < right.end; ++column) fill(column);
+                    for (const auto [column, source] : w.beside) line[column] = source < 0 ? 0.0f : line[source];
                     if (layer.step[1] > 1) sort_columns(l, line + w.column);
                 }
                 const auto fill_row = [&](ptrdiff_t row) {

@@ -63,7 +63,6 @@ Plan::Plan(const std::vector<Convolution>& layers, const Sizes& sizes, ptrdiff_t
     rows_.assign(layers.size(), 0);
     columns_.assign(layers.size(), 0);
     for (ptrdiff_t i = 0; i < bands_; ++i) raise(rows_, window_rows(band(i)));
-    for (ptrdiff_t& rows : rows_) rows += step_rows_;
     for (ptrdiff_t i = 0; i < strips_; ++i) raise(columns_, window_columns(strip(i)));
 }
 
@@ -135,7 +134,7 @@ double Plan::cycles(const std::vector<ptrdiff_t>& heights) const {
     for (size_t l = 0; l < layers_.size(); ++l) {
         cycles +=
             cell_cycles_[l] * double(round_up(extents[l].cells.size(), costs_.lanes) * cells(l, 0)) / double(cells_[0]);
-        bytes += double(costs_.bytes(l, heights[l] + step_rows_, extents[l].read.size()));
+        bytes += double(costs_.bytes(l, heights[l], extents[l].read.size()));
     }
     if (bytes > kMostWindowsBytes) cycles *= 1e3;
     if (bytes > kWindowsBytes) cycles += bytes / double(step_rows_) / kBytesPerCycle;

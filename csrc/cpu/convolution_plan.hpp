@@ -60,7 +60,7 @@ public:
     // The first column or row of a window: before all that is read, and all that the layer before writes, by whole steps.
     ptrdiff_t origin(size_t l, size_t axis, const std::vector<Extent>& extents) const;
 
-    // Of the windows: what any task needs, and a step's rows more, so that what is kept need not be moved at each step.
+    // Of the windows: what any task needs.
     const std::vector<ptrdiff_t>& rows() const { return rows_; }
     const std::vector<ptrdiff_t>& columns() const { return columns_; }
 
