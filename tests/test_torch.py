@@ -74,6 +74,7 @@ OPERATORS = {
     "gaussian_adjoint": (seeded(2, 3, 8, 9), *BLUR),
     "resize": (seeded(3, 8, 9), [5, 12], "bicubic", None, "edge", None),
     "resize_adjoint": (seeded(3, 8, 9), [5, 12], "bilinear", False, "symmetric", None),
+    "warp_adjoint": (seeded(2, 3, 2, 2), (PLACES + 0).requires_grad_(), [8, 9], 3, "symmetric", None),
     "warp": (seeded(2, 3, 8, 9), (PLACES + 0).requires_grad_(), [2, 2], 1, "reflect", 0.5, None),
     "structural_similarity": (seeded(3, 9, 9), seeded(3, 9, 9) ** 2, 1.0, None, False, True, 0.01, 0.03, 1.5, None),
     "conv2d": (*LAYER, *PAIR, [1, 1], 1, "zeros", None, None),

@@ -12,6 +12,7 @@ from reference import warp as reference
 from tolerances import assert_close
 
 from fastimg import transform
+from fastimg.transform.warping import warp_adjoint
 
 MODES = ["constant", "edge", "symmetric", "reflect", "wrap"]
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64"]
@@ -179,6 +180,52 @@ def test_offsets_beyond_32_bits(target):
     np.testing.assert_array_equal(
         transform.warp(wide, corner, output_shape=(1, 5), preserve_range=True, mode="edge"), result
     )
+
+
+def test_broadcast_images(target):
+    image = np.broadcast_to(np.float32([[1], [2]]), (2, 9))
+    np.testing.assert_array_equal(transform.warp(image, np.eye(3)), image)
+    image = np.broadcast_to(np.uint8(7), (3, 4, 3))
+    np.testing.assert_array_equal(transform.warp(image, np.eye(3), preserve_range=True), image)
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (5, 1), (31, 67)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_adjoint(target, rng, shape, dtype, mode):
+    """The transposed map: <warp(x), g> = <x, warp_adjoint(g)> for each image x of one pixel."""
+    size, far = (9, 140), transform.AffineTransform(rotation=2, scale=9, translation=(-91.2, 77.7)).params
+    pixels = rng.choice(math.prod(shape), min(math.prod(shape), 9), replace=False)
+    images = np.zeros((len(pixels), *shape))
+    images.reshape(len(pixels), -1)[np.arange(len(pixels)), pixels] = 1
+    gradient = random_image(rng, (2, 3, *size), dtype)
+    table = reference.places(TILT, size)
+    table[:, 0, :3] = np.nan, np.inf, -1e300
+    for order in (0, 1, 3):
+        for maps in ([TURN, far], table):
+            first, *others = (warp_adjoint(gradient, maps, shape, order, mode, threads=n) for n in (1, 2, 5))
+            assert first.shape == (2, 3, *shape)
+            assert first.dtype == dtype
+            strided = np.repeat(gradient, 2, axis=3)[..., ::2]
+            for other in (*others, warp_adjoint(strided, maps, shape, order, mode)):
+                np.testing.assert_array_equal(first, other)
+            for i in range(2):
+                places = table if maps is table else reference.places(maps[i], size)
+                seen = np.stack([reference.warp(image, places, order, mode, clip=False) for image in images])
+                expected = np.einsum("pyx,cyx->cp", seen, gradient[i].astype(float))
+                scale = max(np.einsum("pyx->p", abs(seen)).max(), 1)
+                assert_close(first[i].reshape(3, -1)[:, pixels], expected, scale=scale)
+
+
+def test_adjoint_of_large_images(target, rng):
+    """Several bands, tiles and lines that are skipped; some of the pixels against the tap-wise sum."""
+    gradient = rng.random((1, 1, 300, 500))
+    for maps in ([TURN], [TILT], reference.places(TURN, (300, 500))):
+        result = warp_adjoint(gradient, maps, (400, 350), 1, "reflect", threads=2)
+        image = rng.random((400, 350))
+        places = maps if not isinstance(maps, list) else reference.places(maps[0], (300, 500))
+        expected = (reference.warp(image, places, 1, "reflect") * gradient).sum()
+        assert (result * image).sum() == pytest.approx(expected, rel=1e-12)
 
 
 def test_batch(target, rng):

@@ -42,4 +42,10 @@ using CoordinateFunction = void (*)(int64_t y, int64_t x, int64_t n, double* out
 void warp_by_function(const Array& image, const Array& result, CoordinateFunction function, const double* parameters,
                       const Sampling& sampling, int threads);
 
+// The transposed maps, of floats: from the gradient of what `warp` or `remap` makes to that of the image, the result here.
+void warp_adjoint(const Array& gradient, const Array& result, const double* matrices, ptrdiff_t count,
+                  const Sampling& sampling, int threads);
+void remap_adjoint(const Array& gradient, const Array& result, const Array& coordinates, const Sampling& sampling,
+                   int threads);
+
 }  // namespace fastimg

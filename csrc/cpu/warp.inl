@@ -174,11 +174,52 @@ template <class T>
 // Asks for the memory that n places lie in, which the next line of the tile will read.
 template <class A, class T>
 [[gnu::always_inline]] inline void announce(const Image<const T>& image, const Places<A>& places, ptrdiff_t n) {
-    const ptrdiff_t step = std::clamp<ptrdiff_t>(64 / (std::abs(image.column_stride) * ptrdiff_t(sizeof(T))), 1, 64);
+    const ptrdiff_t pixel = std::abs(image.column_stride) * ptrdiff_t(sizeof(T));
+    const ptrdiff_t step = std::clamp<ptrdiff_t>(64 / std::max<ptrdiff_t>(pixel, 1), 1, 64);
     for (ptrdiff_t i = 0; i < n; i += step) {
         const ptrdiff_t x = places.column[i], y = places.row[i];
         if (size_t(x) < size_t(image.columns) && size_t(y) < size_t(image.rows))
             __builtin_prefetch(image.data + x * image.column_stride + y * image.row_stride);
+    }
+}
+
+// Calls `go_through` with what gives the places of one of so many images of the result: `locate(x, n)`, for n columns
+// from x on, gives a function of the row that fills them in.
+template <class A, class GoThrough>
+void with_places(const Map& map, ptrdiff_t index, ptrdiff_t images, ptrdiff_t rows, Interpolation kernel,
+                 GoThrough&& go_through) {
+    const double shift = kernel == Interpolation::nearest ? 0.5 : 0.0;
+    const auto by_table = [&](auto type) {
+        using S = typename decltype(type)::type;
+        const View<const S, 3> table = view<const S, 3>(map.table);
+        go_through([&](ptrdiff_t x, ptrdiff_t n) {
+            return [&, x, n](ptrdiff_t y, Places<A>& places) {
+                places_of(table.at(0, y, x), table.at(1, y, x), table.stride[2], n, shift, places);
+                const ptrdiff_t ahead = std::min(y + 2, rows - 1);
+                announce(table.at(0, ahead, x), n, table.stride[2]);
+                announce(table.at(1, ahead, x), n, table.stride[2]);
+            };
+        });
+    };
+    if (map.matrices) {
+        const double* const m = map.matrices + index / (images / map.count) * 9;
+        go_through([&](ptrdiff_t x, ptrdiff_t n) {
+            return [&, n, products = Products(m, x)](ptrdiff_t y, Places<A>& places) {
+                places_of(m, products, y, n, shift, places);
+            };
+        });
+    } else if (map.function) {
+        go_through([&](ptrdiff_t x, ptrdiff_t n) {
+            return [&, x, n](ptrdiff_t y, Places<A>& places) {
+                double line[2 * kTileColumns];
+                map.function(y, x, n, line, map.parameters);
+                places_of(line, line + n, 1, n, shift, places);
+            };
+        });
+    } else if (map.table.dtype == DType::f32) {
+        by_table(Type<float>{});
+    } else {
+        by_table(Type<double>{});
     }
 }
 
@@ -490,14 +531,12 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
     const Finish<A> finish{
         A(sampling.constant), A(sampling.low), A(sampling.high), A(1) / top, A(sampling.constant / double(top)),
         sampling.border};
-    const double shift = sampling.kernel == Interpolation::nearest ? 0.5 : 0.0;
     const Sampler<A, In> sample = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
 
     ptrdiff_t images = 1;
     for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
     const ptrdiff_t rows = result.shape[result.ndim - 3], columns = result.shape[result.ndim - 2];
     const ptrdiff_t channels = result.shape[result.ndim - 1], strips = divide_up(rows, kTaskRows);
-    const ptrdiff_t images_per_matrix = images / map.count;
 
     parallel_for(
         images * strips, threads, [&] { return Scratch<A>(size_t(2 * channels * kTileColumns)); },
@@ -508,7 +547,7 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
             const Image<Out> to = image_of<Out>(result, index);
             const ptrdiff_t y1 = std::min(y0 + kTaskRows, rows);
             Places<A> places[2];
-            const auto go_through = [&](auto&& locate) {  // `locate(tile's column, pixels)` gives a function of the row
+            const auto go_through = [&](auto&& locate) {
                 for (ptrdiff_t x = 0; x < columns; x += kTileColumns) {
                     const ptrdiff_t n = std::min(kTileColumns, columns - x), whole = round_up(n, kWidth<A>);
                     const auto locate_line = locate(x, n);
@@ -525,38 +564,7 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                     }
                 }
             };
-            const auto by_table = [&](auto type) {
-                using S = typename decltype(type)::type;
-                const View<const S, 3> table = view<const S, 3>(map.table);
-                go_through([&](ptrdiff_t x, ptrdiff_t n) {
-                    return [&, x, n](ptrdiff_t y, Places<A>& places) {
-                        places_of(table.at(0, y, x), table.at(1, y, x), table.stride[2], n, shift, places);
-                        const ptrdiff_t ahead = std::min(y + 2, rows - 1);
-                        announce(table.at(0, ahead, x), n, table.stride[2]);
-                        announce(table.at(1, ahead, x), n, table.stride[2]);
-                    };
-                });
-            };
-            if (map.matrices) {
-                const double* const m = map.matrices + index / images_per_matrix * 9;
-                go_through([&](ptrdiff_t x, ptrdiff_t n) {
-                    return [&, n, products = Products(m, x)](ptrdiff_t y, Places<A>& places) {
-                        places_of(m, products, y, n, shift, places);
-                    };
-                });
-            } else if (map.function) {
-                go_through([&](ptrdiff_t x, ptrdiff_t n) {
-                    return [&, x, n](ptrdiff_t y, Places<A>& places) {
-                        double line[2 * kTileColumns];
-                        map.function(y, x, n, line, map.parameters);
-                        places_of(line, line + n, 1, n, shift, places);
-                    };
-                });
-            } else if (map.table.dtype == DType::f32) {
-                by_table(Type<float>{});
-            } else {
-                by_table(Type<double>{});
-            }
+            with_places<A>(map, index, images, rows, sampling.kernel, go_through);
         });
 }
 
@@ -575,3 +583,5 @@ inline void warp(const Array& image, const Array& result, const Map& map, const 
 }
 
 }  // namespace fastimg::FASTIMG_TARGET
+
+#include "warp_adjoint.inl"

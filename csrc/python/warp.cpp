@@ -70,6 +70,30 @@ void bind_warp(py::module_& m) {
         },
         py::arg("image"), py::arg("result"), py::arg("function"), py::arg("parameters"), py::arg("kernel"),
         py::arg("mode"), py::arg("cval"), py::arg("low"), py::arg("high"), py::arg("threads"));
+    m.def(
+        "warp_adjoint",
+        [](const py::array& gradient, py::array result, const py::array_t<double, py::array::c_style>& matrices,
+           const std::string& kernel, const std::string& mode, int threads) {
+            const Array a = readable(gradient), b = writable(result);
+            const Sampling s = sampling(kernel, mode, 0, 0, 0);
+            const double* const m = matrices.data();
+            const ptrdiff_t count = matrices.size() / 9;
+            py::gil_scoped_release nogil;
+            warp_adjoint(a, b, m, count, s, threads);
+        },
+        py::arg("gradient"), py::arg("result"), py::arg("matrices"), py::arg("kernel"), py::arg("mode"),
+        py::arg("threads"));
+    m.def(
+        "remap_adjoint",
+        [](const py::array& gradient, py::array result, const py::array& coordinates, const std::string& kernel,
+           const std::string& mode, int threads) {
+            const Array a = readable(gradient), b = writable(result), c = readable(coordinates);
+            const Sampling s = sampling(kernel, mode, 0, 0, 0);
+            py::gil_scoped_release nogil;
+            remap_adjoint(a, b, c, s, threads);
+        },
+        py::arg("gradient"), py::arg("result"), py::arg("coordinates"), py::arg("kernel"), py::arg("mode"),
+        py::arg("threads"));
 }
 
 }  // namespace fastimg

@@ -25,10 +25,12 @@ from .._fastimg_cpu import opencv_lab_to_bgr as opencv_lab_to_bgr
 from .._fastimg_cpu import random_noise as random_noise
 from .._fastimg_cpu import random_words as random_words
 from .._fastimg_cpu import remap as remap
+from .._fastimg_cpu import remap_adjoint as remap_adjoint
 from .._fastimg_cpu import resize as resize
 from .._fastimg_cpu import resize_adjoint as resize_adjoint
 from .._fastimg_cpu import structural_similarity as structural_similarity
 from .._fastimg_cpu import warp as warp
+from .._fastimg_cpu import warp_adjoint as warp_adjoint
 from .._fastimg_cpu import warp_by_function as warp_by_function
 from .._planes import hand_over, unit
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import transform
 from ..transform.resizing import resize_adjoint
+from ..transform.warping import warp_adjoint
 from ._operator import Operation, Operator, apply, empty_like, is_plain
 
 # ---- resize ----------------------------------------------------------------------------------------------------------
@@ -216,9 +217,10 @@ def warp(
     Notes
     -----
     Differentiable in floating images, matrices and coordinates, twice and more often where the interpolation is. The
-    gradient is by PyTorch: of ``order=1`` with "constant", "edge" and "reflect" by its `grid_sample`, in some two or
-    three times the time of the result; else tap by tap, in ten times that and more. On a GPU the order of sums, and
-    with it their rounding, is not determined. A coordinate that is not finite has no gradient.
+    gradient in images takes about as long as the result. That in coordinates, and on a GPU both, are by PyTorch: of
+    ``order=1`` with "constant", "edge" and "reflect" by its `grid_sample`, in some two or three times the time of the
+    result; else tap by tap, in ten times that and more. On a GPU the order of sums, and with it their rounding, is not
+    determined. A coordinate that is not finite has no gradient.
 
     Examples
     --------
@@ -280,12 +282,36 @@ def _warped(
     options |= {"clip": False, "preserve_range": True}
     images, result = images.detach(), empty_like(images, (*images.shape[:2], *size))
     if inverse_map.dim() < 4:
-        maps = list(inverse_map.double().cpu().numpy().reshape(-1, 3, 3))
-        maps *= len(images) // len(maps)
+        maps = _matrices(inverse_map, len(images))
         return transform.warp(images, maps, output_shape=size, channel_axis=1, out=result, **options)
     for image, coordinates, out in zip(images, inverse_map.expand(len(images), -1, -1, -1), result, strict=True):
         transform.warp(image, coordinates, output_shape=size, channel_axis=0, out=out, **options)
     return result
+
+
+def _warp_transposed(
+    gradient: Tensor, inverse_map: Tensor, size: Sequence[int], order: int, mode: str, threads: int | None
+) -> Tensor:
+    """What the pixels of the result give back to those of the images, of which `size` is the rows and columns."""
+    if gradient.dtype == torch.bfloat16:
+        return _warp_transposed(gradient.float(), inverse_map, size, order, mode, threads).to(torch.bfloat16)
+    gradient, inverse_map = gradient.detach(), inverse_map.detach()
+    result = empty_like(gradient, (*gradient.shape[:2], *size))
+    if gradient.is_cuda:
+        options: dict[str, Any] = {"order": order, "mode": mode, "cval": 0.0, "of_places": False}
+        return result.copy_(_gradient_by_pytorch(torch.zeros_like(result), inverse_map, gradient, **options))
+    options = {"image_size": size, "order": order, "mode": mode, "threads": threads}
+    if inverse_map.dim() < 4:
+        return warp_adjoint(gradient, _matrices(inverse_map, len(gradient)), out=result, **options)
+    for one, coordinates, out in zip(gradient, inverse_map.expand(len(gradient), -1, -1, -1), result, strict=True):
+        warp_adjoint(one[None], coordinates, out=out[None], **options)
+    return result
+
+
+def _matrices(inverse_map: Tensor, images: int) -> list[Any]:
+    """A matrix for each image."""
+    matrices = list(inverse_map.double().cpu().numpy().reshape(-1, 3, 3))
+    return matrices * (images // len(matrices))
 
 
 def _places(matrices: Tensor, size: Sequence[int]) -> Tensor:
@@ -301,24 +327,45 @@ def _places(matrices: Tensor, size: Sequence[int]) -> Tensor:
 def _warp_gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Of the images, and of the coordinates if the map is of coordinates."""
     images, inverse_map = ctx.saved_tensors
-    size, order, mode, cval, _ = ctx.options
+    _, order, mode, cval, threads = ctx.options
+    of_images, of_places = None, None
+    if ctx.needs_input_grad[0]:
+        of_images = _warp_adjoint(gradient, inverse_map, images.shape[-2:], order, mode, threads)
+    if ctx.needs_input_grad[1] and inverse_map.dim() == 4:
+        of_places = _gradient_by_pytorch(images, inverse_map, gradient, order, mode, cval, of_places=True)
+    return of_images, of_places
+
+
+def _adjoint_gradients(ctx: Any, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Of the gradient that the adjoint takes, and of the coordinates: those of warping what comes back."""
+    gradient, inverse_map = ctx.saved_tensors
+    _, order, mode, threads = ctx.options
+    of_gradient, of_places = None, None
+    if ctx.needs_input_grad[0]:
+        of_gradient = _warp(images, inverse_map, gradient.shape[-2:], order, mode, 0.0, threads)
+    if ctx.needs_input_grad[1] and inverse_map.dim() == 4:
+        of_places = _gradient_by_pytorch(images, inverse_map, gradient, order, mode, 0.0, of_places=True)
+    return of_gradient, of_places
+
+
+def _gradient_by_pytorch(
+    images: Tensor, inverse_map: Tensor, gradient: Tensor, order: int, mode: str, cval: float, of_places: bool
+) -> Tensor:
+    """The gradient of the images or of the coordinates."""
     arithmetic = torch.float64 if images.dtype == torch.float64 else torch.float32
     coordinates = inverse_map
     if inverse_map.dim() < 4:
-        coordinates = _places(inverse_map, size).to(images.device)
+        coordinates = _places(inverse_map, gradient.shape[-2:]).to(images.device)
     coordinates = coordinates.expand(len(images), -1, -1, -1)
     known = (coordinates.isfinite() & (coordinates.abs() <= _FARTHEST)).all(1, keepdim=True)
     coordinates, gradient = coordinates.where(known, 0), (gradient * known).to(arithmetic)
-    given = (images.to(arithmetic), coordinates, gradient, mode, cval, list(ctx.needs_input_grad[:2]))
+    given = (images.to(arithmetic), coordinates, gradient, mode, cval, [not of_places, of_places])
     if order == 1 and mode in _PADDING_MODES and min(images.shape[-2:]) > 1 and not torch.is_grad_enabled():
-        of_images, of_places = _linear_gradients(*given)
+        found = _linear_gradients(*given)[of_places]
     else:
-        of_images, of_places = _gradients(*given, order)
-    if of_images is not None:
-        of_images = of_images.to(images.dtype)
-    if of_places is not None and inverse_map.dim() == 4:
-        return of_images, of_places.to(inverse_map.dtype).sum_to_size(inverse_map.shape)
-    return of_images, None
+        found = _gradients(*given, order)[of_places]
+    assert found is not None
+    return found.to(inverse_map.dtype).sum_to_size(inverse_map.shape) if of_places else found.to(images.dtype)
 
 
 _Gradients = tuple[Tensor | None, Tensor | None]  # of images and places, those that are wanted
@@ -417,5 +464,12 @@ _warp: Operator = Operator(
     _warped,
     fake=lambda images, inverse_map, size, *_: empty_like(images, (*images.shape[:2], *size)),
     backward=_warp_gradients,
+    keep=True,
+)
+_warp_adjoint: Operator = Operator(
+    "warp_adjoint(Tensor gradient, Tensor inverse_map, SymInt[] size, int order, str mode, int? threads) -> Tensor",
+    _warp_transposed,
+    fake=lambda gradient, inverse_map, size, *_: empty_like(gradient, (*gradient.shape[:2], *size)),
+    backward=_adjoint_gradients,
     keep=True,
 )

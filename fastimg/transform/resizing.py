@@ -199,7 +199,7 @@ def resize_adjoint(
     out: Any = None,
     threads: int | None = None,
 ) -> Any:
-    """The gradient of an image that `resize` made another of, from the gradient of that: (..., H, W) floats on a CPU."""
+    """The gradient of images that `resize` made others of, from the gradient of those: (..., H, W) floats on a CPU."""
     source = arrays.take(gradient, "gradient")
     axes = two_axes(source.data, None, (-2, -1))
     scales = [source.data.shape[axis] / n for n, axis in zip(image_size, axes, strict=True)]

@@ -251,6 +251,32 @@ def rotate(
     return warp(image, turn, None, output_shape, order, mode, cval, clip, preserve_range, **options)
 
 
+def warp_adjoint(
+    gradient: Any,
+    inverse_map: Any,
+    image_size: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    *,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """The gradient of images that `warp` made others of, from the gradient of those: (N, C, H, W) floats on a CPU.
+
+    The map is a list of matrices or an array of coordinates, for all images alike.
+    """
+    source = arrays.take(gradient, "gradient")
+    images, channels = source.data.shape[:2]
+    options = (_interpolation(None, order), _checks.one_of(mode, "mode", MODES), _checks.threads(threads))
+    result = source.result((images, channels, *image_size), [source.data.dtype], out)
+    pair = [np.moveaxis(data, 1, -1) for data in (source.data, result.data)]
+    if isinstance(inverse_map, list):
+        source.backend.warp_adjoint(*pair, _matrices(inverse_map, images), *options)
+    else:
+        source.backend.remap_adjoint(*pair, _coordinates(inverse_map, source), *options)
+    return result.give_back()
+
+
 def _interpolation(kernel: str | None, order: int | None) -> str:
     if order is not None:
         if kernel is not None:
