@@ -125,13 +125,13 @@ struct Parameters {
     View<3> table;                // rows, then columns of places, by row and column of the result
     const Extremes* parts;        // of the image, if samples are clipped
     double matrix[kMatrices][9];  // or the parameters of a function
+    uint64_t margin;              // what an affine place may be off, in its units
     int32_t matrices;             // one, or one for each image of the first axis of the batch
     int32_t rows, columns;        // of the image
     int32_t shape[kAxes];         // of the result
     int32_t batch_axes;
     int32_t tiles_across, tiles_down;
     int32_t mode;
-    uint32_t margin;         // what a place may be off, in its units
     int32_t result_vectors;  // whether tiles may be written in pieces of 16 bytes
     float constant;          // in the image's units
     float beside;            // the constant, as a result
@@ -242,7 +242,8 @@ struct Map<kAffine> {
     __device__ Place at(int right, int below) const {
         const int64_t x = column + right * across[0] + below * down[0];
         const int64_t y = row + right * across[1] + below * down[1];
-        const bool doubtful = is_doubtful(x, parameters.margin) || is_doubtful(y, parameters.margin);
+        const bool doubtful =
+            is_doubtful(x, uint32_t(parameters.margin)) || is_doubtful(y, uint32_t(parameters.margin));
         const Coordinate column = split(x), row = split(y);
         return {kNearest && doubtful ? kUnknown : column.whole, row.whole, column.rest, row.rest};
     }

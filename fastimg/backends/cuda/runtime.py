@@ -161,11 +161,18 @@ class Launch:
         self._dtype = struct.dtype
         self._words = np.frombuffer(struct.tobytes(), np.uint64)
 
-    def __call__(self, **addresses: int) -> None:
-        """Launch on the current device and stream, without waiting, with these arrays' addresses."""
+    def __call__(self, **values: int | NDArray[Any]) -> None:
+        """Launch on the current device and stream, without waiting, with these arrays' addresses.
+
+        Other fields of 8 bytes may be given too, the first of several as a NumPy array.
+        """
         words = self._words.copy()
-        for name, address in addresses.items():
-            words[_word(self._dtype, name)] = address
+        for name, value in values.items():
+            begin = _word(self._dtype, name)
+            if isinstance(value, np.ndarray):
+                words[begin : begin + value.size] = value.ravel().view(np.uint64)
+            else:
+                words[begin] = value
         struct = np.ndarray(
             (), self._dtype, words
         )  # a view, which NumPy would take longer to check than CuPy to launch

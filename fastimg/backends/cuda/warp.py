@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,10 +36,10 @@ _PARAMETERS = np.dtype(
         ("table", runtime.view_dtype(3)),
         ("parts", np.uint64),
         ("matrix", np.float64, (MATRICES, 9)),
+        ("margin", np.uint64),
         *((name, np.int32) for name in ("matrices", "rows", "columns")),
         ("shape", np.int32, (MOST_AXES,)),
         *((name, np.int32) for name in ("batch_axes", "tiles_across", "tiles_down", "mode")),
-        ("margin", np.uint32),
         ("result_vectors", np.int32),
         *((name, np.float32) for name in ("constant", "beside", "factor")),
     ],
@@ -72,8 +74,8 @@ def warp(
     for begin in range(0, len(matrices), MATRICES):
         some = slice(begin, begin + MATRICES)
         images = slice(None) if len(matrices) == 1 else some
-        kind, values = _map_of(matrices[some], size, kernel == "nearest")
-        _launch(image[images], result[images], kind, values, kernel, mode, cval, parts)
+        kind, places = _map_of(matrices[some], size, kernel == "nearest")
+        _launch(image[images], result[images], places, parts, _Job(kind, kernel, mode, cval, len(matrices[some])))
 
 
 def remap(
@@ -89,8 +91,8 @@ def remap(
 ) -> None:
     """By coordinates, float32 on the device. A `low` of None: clipped to the range of the image."""
     parts = _extremes(image) if low is None else None
-    values = {"table": runtime.view_fields(coordinates), "matrices": 1}
-    _launch(image, result, TABLE, values, kernel, mode, cval, parts)
+    job = _Job(TABLE, kernel, mode, cval, table=runtime.element_strides(coordinates))
+    _launch(image, result, {"table": runtime.address(coordinates)}, parts, job)
 
 
 def warp_by_function(
@@ -106,13 +108,11 @@ def warp_by_function(
     threads: int,
 ) -> None:
     """By a function of a pixel and of parameters, linked into the kernel. A `low` of None: as above."""
-    room = np.zeros(MATRICES * 9)
-    if len(parameters) > len(room):
-        raise ValueError(f"inverse_map on a GPU may have at most {len(room)} parameters, got {len(parameters)}")
-    room[: len(parameters)] = parameters
+    if len(parameters) > MATRICES * 9:
+        raise ValueError(f"inverse_map on a GPU may have at most {MATRICES * 9} parameters, got {len(parameters)}")
     parts = _extremes(image) if low is None else None
-    values = {"matrix": room.reshape(MATRICES, 9), "matrices": 1}
-    _launch(image, result, FUNCTION, values, kernel, mode, cval, parts, function)
+    job = _Job(FUNCTION, kernel, mode, cval, function=function)
+    _launch(image, result, {"matrix": parameters}, parts, job)
 
 
 def _map_of(matrices: NDArray[np.float64], size: tuple[int, int], nearest: bool) -> tuple[int, dict[str, Any]]:
@@ -132,50 +132,73 @@ def _map_of(matrices: NDArray[np.float64], size: tuple[int, int], nearest: bool)
             scaled = np.ldexp(matrices, -exponents[:, np.newaxis, np.newaxis])
             if sums[:, 2].all() and (np.abs(scaled) @ reach).max() < LARGEST:
                 kind, matrices = PROJECTIVE, scaled
-    inline = np.zeros((MATRICES, 9))
-    inline[: len(matrices)] = matrices.reshape(-1, 9)
-    return kind, {"matrix": inline, "matrices": len(matrices), "margin": margin}
+    return kind, {"matrix": matrices, "margin": margin}
 
 
-def _launch(
-    image: Any,
-    result: Any,
-    kind: int,
-    places: dict[str, Any],
-    kernel: str,
-    mode: str,
-    cval: float,
-    parts: Any,
-    function: linking.Linkable | None = None,
-) -> None:
+@dataclass(frozen=True)
+class _Array:
+    """What a launch depends on of an array. Its address counts by what it lies `beyond` a multiple of 16 bytes."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    dtype: np.dtype[Any]
+    beyond: int
+
+    @classmethod
+    def of(cls, array: Any) -> _Array:
+        return cls(array.shape, runtime.element_strides(array), array.dtype, runtime.address(array) % PIECE)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done to the arrays of a launch, by so many matrices, or a table of these strides, or a function."""
+
+    kind: int
+    kernel: str
+    mode: str
+    cval: float
+    matrices: int = 1
+    table: tuple[int, ...] = (0, 0, 0)
+    function: linking.Linkable | None = None
+
+
+def _launch(image: Any, result: Any, places: dict[str, Any], parts: Any, job: _Job) -> None:
+    launch = _prepared(runtime.here(), _Array.of(image), _Array.of(result), job)
+    addresses = {"image": runtime.address(image), "result": runtime.address(result)}
+    launch(**addresses, parts=0 if parts is None else runtime.address(parts), **places)
+
+
+@functools.lru_cache(maxsize=1024)
+def _prepared(device: tuple[Any, int], image: _Array, result: _Array, job: _Job) -> runtime.Launch:
+    """All of a launch but addresses and matrices."""
     *batch, rows, columns, channels = result.shape
     longest = max(*image.shape[-3:], rows, columns)
     if longest > LONGEST:
         raise ValueError(f"image on a GPU may have at most {LONGEST} samples along an axis, got {longest}")
     packed = channels if _is_packed(image) else 0
-    tile_rows = _tile_rows(packed * result.itemsize)
+    tile_rows = _tile_rows(packed * result.dtype.itemsize)
     tiles = {"tiles_across": -(-columns // TILE_COLUMNS), "tiles_down": -(-rows // tile_rows)}
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" and result.dtype.kind == "f" else 1
     values = {
-        **places,
         **_views(image, result),
         **tiles,
-        "parts": 0 if parts is None else runtime.address(parts),
+        "table": (0, job.table),
+        "matrices": job.matrices,
         "rows": image.shape[-3],
         "columns": image.shape[-2],
-        "mode": runtime.BORDER_MODES[BORDERS[mode]],
+        "mode": runtime.BORDER_MODES[BORDERS[job.mode]],
         "result_vectors": _in_pieces(result),
-        "constant": cval,
-        "beside": cval / top,
+        "constant": job.cval,
+        "beside": job.cval / top,
         "factor": 1 / top,
     }
     definitions: dict[str, int | str] = {"IN": runtime.c_type(image.dtype), "OUT": runtime.c_type(result.dtype)}
-    definitions |= {"CHANNELS": packed, "TAPS": TAPS[kernel], "MAP": kind}
-    if function is None:
-        work = runtime.kernel("warp", "warp", _PARAMETERS, **definitions)
+    definitions |= {"CHANNELS": packed, "TAPS": TAPS[job.kernel], "MAP": job.kind}
+    if job.function is None:
+        kernel = runtime.kernel("warp", "warp", _PARAMETERS, **definitions)
     else:
-        work = runtime.linked_kernel(function, "warp", "warp", _PARAMETERS, **definitions)
-    work((math.prod(tiles.values()) * math.prod(batch),), (BLOCK,), values)
+        kernel = runtime.linked_kernel(job.function, "warp", "warp", _PARAMETERS, **definitions)
+    return kernel.prepared((math.prod(tiles.values()) * math.prod(batch),), (BLOCK,), values)
 
 
 def _tile_rows(pixel_bytes: int) -> int:
@@ -204,36 +227,36 @@ def _extremes(image: Any) -> Any:
     return parts
 
 
-def _views(image: Any, result: Any) -> dict[str, Any]:
-    """Both arrays with the axes in the kernel's order."""
+def _views(image: _Array, result: _Array) -> dict[str, Any]:
+    """Both arrays with the axes in the kernel's order, but for the addresses."""
     *batch, rows, columns, channels = result.shape
 
-    def view(array: Any) -> tuple[int, tuple[int, ...]]:
-        *others, row, column, channel = runtime.element_strides(array)
-        return runtime.address(array), (row, column, channel, *others, *[0] * (MOST_AXES - array.ndim))
+    def view(array: _Array) -> tuple[int, tuple[int, ...]]:
+        *others, row, column, channel = array.strides
+        return 0, (row, column, channel, *others, *[0] * (MOST_AXES - len(array.shape)))
 
-    shape = (rows, columns, channels, *batch, *[1] * (MOST_AXES - result.ndim))
+    shape = (rows, columns, channels, *batch, *[1] * (MOST_AXES - len(result.shape)))
     return {"image": view(image), "result": view(result), "shape": shape, "batch_axes": len(batch)}
 
 
-def _is_packed(image: Any) -> bool:
+def _is_packed(image: _Array) -> bool:
     """Whether pixels of 1, 3 or 4 channels lie side by side in rows not too far apart; those of 4 aligned."""
     channels = image.shape[-1]
-    *others, column, channel = runtime.element_strides(image)
+    *others, column, channel = image.strides
     if channels not in (1, 3, 4) or column != channels or (channels > 1 and channel != 1):
         return False
     if abs(others[-1]) >= 2**31 or channels * image.shape[-2] >= 2**32:
         return False
-    return channels < 4 or _all_multiples(image, others, channels * image.itemsize)
+    return channels < 4 or _all_multiples(image, others, channels * image.dtype.itemsize)
 
 
-def _in_pieces(result: Any) -> bool:
+def _in_pieces(result: _Array) -> bool:
     """Whether rows run without gaps, and all begin at a multiple of 16 bytes."""
     channels = result.shape[-1]
-    *others, column, channel = runtime.element_strides(result)
+    *others, column, channel = result.strides
     dense = column == channels and (channels == 1 or channel == 1)
     return dense and _all_multiples(result, others, PIECE)
 
 
-def _all_multiples(array: Any, strides: list[int], size: int) -> bool:
-    return runtime.address(array) % size == 0 and all(stride * array.itemsize % size == 0 for stride in strides)
+def _all_multiples(array: _Array, strides: list[int], size: int) -> bool:
+    return array.beyond % size == 0 and all(stride * array.dtype.itemsize % size == 0 for stride in strides)
