@@ -10,6 +10,7 @@ group `launch` are timed on the host instead: what a call costs in Python.
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import sys
 import time
@@ -17,12 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cuda_timing as timing
 import numpy as np
 
-from fastimg import color, filters, metrics, models, nn, opencv, restoration, transform, util
+from fastimg import augment, color, filters, metrics, models, nn, opencv, restoration, transform, util
+from fastimg.augment.plan import draw
 from fastimg.benchmarks import Timing
+from fastimg.benchmarks.augment import MEAN, SIGMA, STD
 
 try:
     import cupy
@@ -34,14 +38,14 @@ except ImportError as error:
 Call = Callable[[int], object]  # runs on the i-th of the rotated inputs and returns the result
 
 ROTATED_BYTES = 256 << 20  # several times the L2 cache of any device
-CYCLES_TO_QUEUE = 400_000  # of the device, in which the host queues a call: 0.2 ms
+CYCLES_TO_QUEUE = 1_000_000  # of the device, in which the host queues a call: 0.5 ms
 HD, UHD = (1080, 1920), (2160, 3840)
 
 
-def milliseconds(call: Call, repeats: int) -> float:
+def milliseconds(call: Call, repeats: int, cycles: int = CYCLES_TO_QUEUE) -> float:
     """Of one call on the device, by events around `repeats` of them, all queued before the first begins."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda._sleep(CYCLES_TO_QUEUE * repeats)
+    torch.cuda._sleep(cycles * repeats)
     start.record()
     for i in range(repeats):
         call(i)
@@ -445,6 +449,11 @@ def warp_jobs() -> Iterator[Job]:
             "fastimg, a function": lambda i, x=images, out=out: transform.warp(
                 turn(x, i), affine, numbers, preserve_range=True, out=out
             ),
+            "fastimg in a graph": captured(
+                lambda i, x=images, out=out: transform.warp(turn(x, i), matrix, preserve_range=True, out=out),
+                len(images),
+                out,
+            ),
             "copy": lambda i, x=images, out=out: cupy.copyto(out, turn(x, i)),
             "cupyx": lambda i, x=images, m=turned, s=shift, out=theirs: ndimage.affine_transform(
                 turn(x, i), m, s, output=out, order=1, mode="grid-constant"
@@ -476,31 +485,101 @@ def warp_jobs() -> Iterator[Job]:
         )
 
 
+BATCH, SIDE = 256, 224
+
+
+def augment_jobs() -> Iterator[Job]:
+    """A batch of photographs, against the PyTorch operations that do the same to all images of a batch at once.
+
+    PyTorch is given matrices and colours on the device and draws its own noise: its times are without a draw. The
+    candidate that copies is what bringing the batch from pinned memory takes.
+    """
+    pipelines = {
+        "geometry, normalised": [augment.Affine(degrees=15, translate=0.1, scale=(0.9, 1.1), shear=5), augment.Flip()],
+        "and colours": [augment.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.02)],
+        "and noise": [augment.GaussianNoise(SIGMA)],
+        "and a blur of a fifth": [augment.GaussianBlur(sigma=(0.5, 2), p=0.2)],
+    }
+    images = rotated(noisy((BATCH, SIDE, SIDE, 3), "uint8"))
+    planes = [batch.permute(0, 3, 1, 2).contiguous() for batch in as_torch(images)]
+    pinned, landing = torch.empty(planes[0].shape, dtype=torch.uint8, pin_memory=True), torch.empty_like(planes[0])
+    out = cupy.empty((BATCH, 3, SIDE, SIDE), np.float32)
+    transforms: list[Any] = []
+    for name, more in pipelines.items():
+        transforms += more
+        ordered = sorted(transforms, key=lambda transform: transform.stage)
+        compose = augment.Compose([*ordered, augment.Normalize(MEAN, STD)], seed=1, out_channel_axis=1)
+        graph = captured(lambda i, c=compose: c(turn(images, i), index=0, out=out), len(images), out)
+        candidates: dict[str, Call] = {
+            "fastimg": lambda i, c=compose: c(turn(images, i), index=0, out=out),
+            "fastimg in a graph": graph,
+            "copy from the host": lambda i: landing.copy_(pinned, non_blocking=True),
+        }
+        noise = "noise" in name or "blur" in name
+        if "blur" not in name:  # of images that differ in sigma PyTorch has no call
+            candidates["torch"] = torch_augmentation(compose, planes, noise)
+        tolerance = 0.05 + (2 * 6.7 * SIGMA / min(STD) if noise else 0)
+        clock = functools.partial(milliseconds, cycles=8 * CYCLES_TO_QUEUE)
+        yield Job(f"{BATCH} × {SIDE}×{SIDE} RGB uint8 to float32: {name}", candidates, tolerance, clock)
+        yield Job(f"Python's part of {name}", {"fastimg": candidates["fastimg"]}, 0.0, milliseconds_of_host)
+
+
+def torch_augmentation(compose: augment.Compose, planes: list[torch.Tensor], noise: bool) -> Call:
+    """The same by `affine_grid`, `grid_sample` and arithmetic on whole batches."""
+    draws = draw(np.arange(BATCH, dtype=np.uint64), len(compose.transforms), compose.seed)
+    (plan,) = compose._plans(draws, np.full((BATCH, 2), SIDE), 3)
+    to_unit = np.array([[2 / SIDE, 0, 1 / SIDE - 1], [0, 2 / SIDE, 1 / SIDE - 1], [0, 0, 1]])
+    theta = to_unit @ plan.what["matrix"] @ np.linalg.inv(to_unit)
+    numbers = {name: torch.tensor(plan.what[name], device="cuda") for name in ("color", "mean_color", "offset")}
+    matrices = torch.tensor(theta[:, :2].astype(np.float32), device="cuda")
+    mean, std = (torch.tensor(values, device="cuda")[:, None, None] for values in (MEAN, STD))
+    size, colours = (BATCH, 3, SIDE, SIDE), bool(plan.what["recolored"].any())
+
+    def run(i: int) -> torch.Tensor:
+        x = turn(planes, i).float().div_(255)
+        x = F.grid_sample(x, F.affine_grid(matrices, size, align_corners=False), align_corners=False)
+        if colours:
+            shift = torch.einsum("ndc,nc->nd", numbers["mean_color"], x.mean(dim=(2, 3))) + numbers["offset"]
+            x = torch.baddbmm(shift[..., None], numbers["color"], x.flatten(2)).clamp_(0, 1).view(size)
+        if noise:
+            x = x.add_(torch.randn_like(x), alpha=SIGMA).clamp_(0, 1)
+        return x.sub_(mean).div_(std)
+
+    return run
+
+
+def captured(call: Call, count: int, result: cupy.ndarray) -> Call:
+    """The same calls, each in a CUDA graph of its own: what the host does for them is one call of the driver."""
+    graphs = []
+    for i in range(count):
+        call(i)  # compiles, and takes memory
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            stream.begin_capture()
+            call(i)
+            graphs.append(stream.end_capture())
+
+    def replay(i: int) -> cupy.ndarray:
+        graphs[i % count].launch()
+        return result
+
+    return replay
+
+
 def launch_jobs() -> Iterator[Job]:
     """What a call costs in Python, on an image so small that nothing else counts; no rotation is needed."""
     from cupyx.scipy import ndimage
 
     image = cupy.asarray(noisy((64, 64), "float32")(np.random.default_rng(0)))
-    out, captured = cupy.empty_like(image), cupy.empty_like(image)
+    out, other = cupy.empty_like(image), cupy.empty_like(image)
     taps = np.exp(-0.5 * (np.arange(-4.0, 5.0)) ** 2)
     weight = torch.tensor(np.outer(taps, taps) / taps.sum() ** 2, dtype=torch.float32, device="cuda")[None, None]
     padded = F.pad(torch.from_dlpack(image)[None, None], (4,) * 4, mode="replicate")
-
-    filters.gaussian(image, 1, out=captured)  # compiles
-    with cupy.cuda.Stream(non_blocking=True) as stream:
-        stream.begin_capture()
-        filters.gaussian(image, 1, out=captured)
-        graph = stream.end_capture()
-
-    def replayed(_: int) -> cupy.ndarray:
-        graph.launch()
-        return captured
 
     yield Job(
         "Python's part of gaussian 64×64 float32, sigma 1",
         {
             "fastimg": lambda i: filters.gaussian(image, 1, out=out),
-            "fastimg in a graph": replayed,
+            "fastimg in a graph": captured(lambda i: filters.gaussian(image, 1, out=other), 1, other),
             "cupyx": lambda i: ndimage.gaussian_filter(image, 1, mode="nearest", output=out),
             "torch": lambda i: F.conv2d(padded, weight)[0, 0],
         },
@@ -516,6 +595,7 @@ JOBS = {
     "metrics": metric_jobs,
     "resize": resize_jobs,
     "warp": warp_jobs,
+    "augment": augment_jobs,
     "denoise_nl_means": denoise_nl_means_jobs,
     "colour": colour_jobs,
     "small networks": small_network_jobs,
@@ -537,7 +617,7 @@ def measure(job: Job, rounds: int = 9) -> timing.Row:
     differences, candidates = {}, {}
     for name, call in job.candidates.items():
         try:
-            if name != "copy":
+            if not name.startswith("copy"):
                 values = on_host(call(0))
                 differences[name] = float(np.abs(values - expected.reshape(values.shape)).max())
                 if differences[name] > job.tolerance:

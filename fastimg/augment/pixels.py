@@ -13,6 +13,10 @@ from .plan import Draws, Floats, Plan, Stage, bounds, for_channels, per_channel,
 
 LUMA = np.array((0.299, 0.587, 0.114))
 YIQ = np.array((LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)))
+# A turn in the plane of I and Q as a map of RGB: the first of these, and the others times its cosine and its sine.
+TURNS = (
+    np.linalg.inv(YIQ) @ np.array((np.diag((1, 0, 0)), np.diag((0, 1, 1)), ((0, 0, 0), (0, 0, 1), (0, -1, 0)))) @ YIQ
+)
 
 
 @dataclass(frozen=True)
@@ -122,14 +126,13 @@ class ColorJitter:
 
         color = _ColorMap(plan)
         if self.brightness != (1, 1):
-            color.multiply(drawn(1, self.brightness, 1.0) * np.eye(3))
+            color.scale(drawn(1, self.brightness, 1.0))
         if self.contrast != (1, 1):
             color.blend_with_mean_grey(drawn(2, self.contrast, 1.0))
-        if self.saturation != (1, 1) and plan.channels == 3:
+        if (self.saturation, self.hue) != ((1, 1), (0, 0)) and plan.channels == 3:
             saturation = drawn(3, self.saturation, 1.0)
-            color.multiply(saturation * np.eye(3) + (1 - saturation) * LUMA)
-        if self.hue != (0, 0) and plan.channels == 3:
-            color.multiply(hue_rotations(2 * np.pi * drawn(4, self.hue, 0.0)[:, 0, 0]))
+            turns = hue_rotations(2 * np.pi * drawn(4, self.hue, 0.0)[:, 0, 0])
+            color.multiply(saturation * turns + (1 - saturation) * LUMA)  # a turn leaves greys as they are
         color.write(happens)
 
 
@@ -144,6 +147,9 @@ class _ColorMap:
         self.of_color: Floats = plan.what["color"].astype(np.float64)
         self.of_mean: Floats = plan.what["mean_color"].astype(np.float64)
         self.offset: Floats = plan.what["offset"].astype(np.float64)[..., np.newaxis]
+
+    def scale(self, factors: Floats) -> None:
+        self.of_color, self.of_mean, self.offset = (factors * x for x in (self.of_color, self.of_mean, self.offset))
 
     def multiply(self, matrices: Floats) -> None:
         self.of_color, self.of_mean, self.offset = (matrices @ x for x in (self.of_color, self.of_mean, self.offset))
@@ -164,12 +170,8 @@ class _ColorMap:
 
 def hue_rotations(angles: Floats) -> Floats:
     """(N, 3, 3) maps of RGB that turn hues by angles in radians, red towards green."""
-    cosine, sine = np.cos(angles), np.sin(angles)
-    turns = np.zeros((len(angles), 3, 3))
-    turns[:, 0, 0] = 1
-    turns[:, 1, 1] = turns[:, 2, 2] = cosine
-    turns[:, 1, 2], turns[:, 2, 1] = sine, -sine
-    rotations: Floats = np.linalg.inv(YIQ) @ turns @ YIQ
+    cosine, sine = (f(angles)[:, np.newaxis, np.newaxis] for f in (np.cos, np.sin))
+    rotations: Floats = TURNS[0] + cosine * TURNS[1] + sine * TURNS[2]
     return rotations
 
 
