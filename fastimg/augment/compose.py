@@ -59,8 +59,12 @@ class Compose:
     by the counter-based generator Philox4x32-10. Threads, workers and the way an epoch is cut into batches change
     nothing. `MixUp` alone looks at who else is in the batch.
 
+    **On a GPU**, CuPy arrays and CUDA tensors get the CPU's pictures: the same draw, made on the CPU and sent with the
+    launches, and results within rounding. Nothing waits, and a captured graph holds the draw that it was captured with.
+
     **Cost.** O(N H W C), and O(sigma) times as much for images that are blurred; no memory but the result, one more
-    batch where there are several passes, and some two megabytes for each thread.
+    batch where there are several passes, and some two megabytes for each thread. On a GPU it takes some 250 bytes an
+    image and, where some are blurred, 32 MB or twice an image in float32, whichever is more.
 
     Examples
     --------
@@ -141,8 +145,8 @@ class Compose:
             The number of the first image, or of each, in [0, 2**64): something that no other image of the training has
             under this seed, say ``epoch * len(dataset) + i``.
         masks : array of bool, uint8, uint16, float16 or float32, or a sequence of such, optional
-            (N, H, W) or (N, H, W, K) with the sizes of the images. They go where the images go, by the nearest pixel,
-            and are not mixed.
+            (N, H, W) or (N, H, W, K) with the sizes of the images, on the same device. They go where the images go, by
+            the nearest pixel, and are not mixed.
         keypoints : (N, K, 2) array or sequence of (K_i, 2) arrays, optional
             Columns and rows (x, y) in coordinates of pixel centres. They may come to lie outside.
         boxes : (N, K, 4) array or sequence of (K_i, 4) arrays, optional
@@ -159,14 +163,15 @@ class Compose:
         -------
         array of the kind of `images`, or tuple
             The images; or a tuple of them and of what else was given, in the order of the parameters. Masks keep their
-            dtype; points and boxes are float64, arrays or lists as they came; labels float32.
+            dtype; points and boxes are float64, arrays or lists as they came, and labels float32, on the CPU.
 
         Raises
         ------
         TypeError
-            If an argument is of the wrong type or dtype, or on a GPU.
+            If an argument is of the wrong type or dtype.
         ValueError
-            If one is empty, out of range or of the wrong shape; the message says which and what was expected.
+            If one is empty, out of range, of the wrong shape or on another device; the message says which and what was
+            expected.
 
         Notes
         -----

@@ -21,7 +21,8 @@ class Augmented(Dataset[Any]):  # type: ignore[misc]  # PyTorch is not type-chec
     Parameters
     ----------
     dataset : map-style dataset
-        Its samples are images, or tuples that begin with one, all arrays or all tensors on the CPU.
+        Its samples are images, or tuples that begin with one, all arrays or all tensors, on the CPU or,
+        without workers, on one CUDA device.
     transform : fastimg.augment.Compose
     targets : sequence of {"masks", "keypoints", "boxes", "labels"}
         What comes after the image in a sample and goes where it goes; what comes after them stays as it is.

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cupy", reason="needs CuPy")
 
 import fastimg.torch as ft  # noqa: E402
+from fastimg import augment  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,
@@ -84,6 +85,21 @@ def test_network():
     torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-4)
     with torch.backends.cudnn.flags(allow_tf32=False):
         torch.testing.assert_close(network(x.cuda()).detach(), result, rtol=0, atol=1e-4)
+
+
+def test_augmentation():
+    """Batches on the device, and a dataset that lies there."""
+    images = (255 * seeded(6, 3, 40, 50)).to(torch.uint8)
+    steps = [augment.Affine(degrees=10), augment.GaussianBlur(p=0.5), augment.GaussianNoise(0.05)]
+    compose = augment.Compose([*steps, augment.Normalize(0.5, 0.25), augment.MixUp()], seed=1, channel_axis=1)
+    labels = torch.eye(6).numpy()
+    expected, mixed = compose(images, index=3, labels=labels)
+    result, also_mixed = compose(images.cuda(), index=3, labels=labels)
+    assert result.device.type == "cuda"
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-4)
+    assert (mixed == also_mixed).all()
+    of_dataset = torch.stack(ft.Augmented(list(images.cuda()), compose).__getitems__([3, 4, 5]))
+    torch.testing.assert_close(of_dataset, compose(images[3:].cuda(), index=3))
 
 
 def test_captured():
