@@ -325,8 +325,6 @@ Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::
 }
 
 void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const Array& out, int threads) {
-    if (parts.size() == 1)
-        FASTIMG_DISPATCH_TO(parts[0].target, convolve_alone, parts[0], view<float, 4>(x), view<float, 4>(out), threads);
     const Sizes sizes = sizes_within(parts.size(), {x.shape[2], x.shape[3]}, {out.shape[2], out.shape[3]});
     convolve(parts, sizes, x, out, threads);
 }

@@ -178,7 +178,7 @@ using Sizes = std::vector<std::array<ptrdiff_t, 2>>;
 // Those between the parts that `make_convolutions` has made of a layer.
 Sizes sizes_within(size_t parts, const std::array<ptrdiff_t, 2>& in, const std::array<ptrdiff_t, 2>& out);
 
-// One layer, given as its parts, from (n, c, y, x) to (n, o, y, x): float32 arrays of any strides.
+// One layer, given as its parts, from (n, c, y, x) to (n, o, y, x).
 void convolve_alone(const std::vector<Convolution>& parts, const Array& x, const Array& out, int threads);
 
 // Multiply-adds of a cell, or of pairs.

@@ -72,7 +72,7 @@ Plan::Task Plan::task(ptrdiff_t i) const {
 
 Interval Plan::strip(ptrdiff_t i) const { return {i * strip_columns_, std::min((i + 1) * strip_columns_, cells_[1])}; }
 
-Interval Plan::band(ptrdiff_t i) const { return {i * band_rows_, std::min((i + 1) * band_rows_, cells_[0])}; }
+Interval Plan::band(ptrdiff_t i) const { return {i * cells_[0] / bands_, (i + 1) * cells_[0] / bands_}; }
 
 ptrdiff_t Plan::cells(size_t l, size_t axis) const {
     return divide_up(sizes_[l + 1][axis], cell_size(layers_[l], axis));
@@ -138,7 +138,8 @@ double Plan::cycles(const std::vector<ptrdiff_t>& heights) const {
     }
     if (bytes > kMostWindowsBytes) cycles *= 1e3;
     if (bytes > kWindowsBytes) cycles += bytes / double(step_rows_) / kBytesPerCycle;
-    return cycles * (1 + 0.05 / double(step_rows_)) / double(strip.size());
+    const double rows = double(step_rows_ * layers_.back().step[0]);
+    return cycles * (1 + 0.05 / rows) / double(strip.size());
 }
 
 // Bands, so that threads have equally much to do, at the cost of the halos above them.
@@ -146,18 +147,15 @@ void Plan::choose_bands(int threads) {
     const double workers = threads > 0 ? threads : default_threads();
     double least = 0;
     ptrdiff_t best = 0;
-    for (ptrdiff_t bands = 1; bands <= divide_up(cells_[0], step_rows_) && double(bands) <= 4 * workers; ++bands) {
-        band_rows_ = round_up(divide_up(cells_[0], bands), step_rows_);
-        bands_ = divide_up(cells_[0], band_rows_);
+    for (bands_ = 1; bands_ <= divide_up(cells_[0], step_rows_) && double(bands_) <= 4 * workers; ++bands_) {
         const double tasks = double(this->tasks()) / workers;  // of a thread
         const double cost = cycles_of_band(band(bands_ / 2)) * double(bands_) * (std::ceil(tasks) + 0.1) / tasks;
         if (least == 0 || cost < least) {
             least = cost;
-            best = band_rows_;
+            best = bands_;
         }
     }
-    band_rows_ = best;
-    bands_ = divide_up(cells_[0], band_rows_);
+    bands_ = best;
 }
 
 double Plan::cycles_of_band(Interval band) const {

@@ -85,7 +85,7 @@ private:
     const Costs costs_;
     std::vector<double> cell_cycles_;
     ptrdiff_t cells_[2];
-    ptrdiff_t strips_, strip_columns_, bands_, band_rows_, step_rows_;
+    ptrdiff_t strips_, strip_columns_, bands_, step_rows_;
     std::vector<ptrdiff_t> rows_, columns_;
 };
 
