@@ -566,7 +566,7 @@ struct Mixing {
 };
 
 __device__ constexpr int kLength = 4;  // samples that are read at once
-__device__ constexpr int kAhead = 8;   // images that are read before one is written: bytes enough under way
+__device__ constexpr int kAhead = 4;   // images that are read before one is written, so that bytes enough are under way
 
 template <int N>
 __device__ void mix(IN* last, const Mixing& mixing) {  // N samples of the last image, and of all
