@@ -25,7 +25,7 @@ MIXED = 4  # samples of a thread
 MOST_MERGED_AXES = 3
 
 FIELD_BYTES = 32 << 20  # of scratch for images that are blurred, unless one needs more: what an H100's L2 holds
-FARTHEST = 2.0**21  # coordinates that 64 bits of 2^-40 pixels hold with all that is added
+FARTHEST = 2.0**22  # coordinates that 64 bits of 2^-40 pixels hold with all that is added
 MOST_PIXELS = 2**31 - 2 * PART
 LONGEST = 2**30 - 1  # samples along an axis of an image, as for warps
 
