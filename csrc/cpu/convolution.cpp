@@ -10,6 +10,7 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <numeric>
 
 #define FASTIMG_KERNELS "convolution.inl"
 #include "support/foreach_target.hpp"
@@ -95,20 +96,25 @@ uint32_t bfloat16_bits(float value) {
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // of finite values
 }
 
-// The weights of a block as they stand before its inputs: a plane's, at an index into the kernel.
+// The weights of a group as they stand before its inputs: a plane's, at a place in the kernel.
 class WeightsOf {
 public:
     WeightsOf(const Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns, ptrdiff_t group)
-        : layer_(layer), kernels_(kernels), columns_(kernel_columns), group_(group) {}
+        : layer_(layer), kernels_(kernels), columns_(kernel_columns), data_(kernels.data + group * kernels.group) {}
 
-    float operator()(ptrdiff_t output, ptrdiff_t plane, ptrdiff_t weight) const {
-        if (layer_.operands == Operands::floats) return at(output, plane, weight);
+    // Of the weight with an index into the kernel.
+    ptrdiff_t place(ptrdiff_t weight) const {
+        return weight / columns_ * kernels_.row + weight % columns_ * kernels_.column;
+    }
+
+    float operator()(ptrdiff_t output, ptrdiff_t plane, ptrdiff_t place) const {
+        if (layer_.operands == Operands::floats) return at(output, plane, place);
         uint32_t lower, upper;
         if (layer_.operands == Operands::split_samples) {
-            lower = upper = bfloat16_bits(at(output, plane, weight));
+            lower = upper = bfloat16_bits(at(output, plane, place));
         } else {
-            lower = bfloat16_bits(at(output, 2 * plane, weight));
-            upper = 2 * plane + 1 < layer_.inputs ? bfloat16_bits(at(output, 2 * plane + 1, weight)) : 0;
+            lower = bfloat16_bits(at(output, 2 * plane, place));
+            upper = 2 * plane + 1 < layer_.inputs ? bfloat16_bits(at(output, 2 * plane + 1, place)) : 0;
         }
         const uint32_t bits = lower | upper << 16;
         float pair;
@@ -117,18 +123,19 @@ public:
     }
 
 private:
-    float at(ptrdiff_t output, ptrdiff_t input, ptrdiff_t weight) const {
-        return kernels_.data[group_ * kernels_.group + output * kernels_.output + input * kernels_.input +
-                             weight / columns_ * kernels_.row + weight % columns_ * kernels_.column];
+    float at(ptrdiff_t output, ptrdiff_t input, ptrdiff_t place) const {
+        return data_[output * kernels_.output + input * kernels_.input + place];
     }
 
     const Convolution& layer_;
     const Kernels& kernels_;
-    const ptrdiff_t columns_, group_;
+    const ptrdiff_t columns_;
+    const float* const data_;
 };
 
 void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns,
                  const ConvolutionArguments& arguments) {
+    layer.weights.reserve(size_t(multiply_adds(layer)));
     for (ptrdiff_t group = 0; group < layer.groups; ++group) {
         const WeightsOf weight_of(layer, kernels, kernel_columns, group);
         for (const Block& block : layer.blocks) {
@@ -142,16 +149,16 @@ void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_co
                 for (const Chunk& chunk : pattern.chunks)
                     for (ptrdiff_t m = 0; m < block.outputs; ++m)
                         for (size_t i = 0; i < kChunkLines; ++i)
-                            layer.weights.push_back(
-                                chunk.weight[i] < 0 ? 0
-                                                    : weight_of(block.channel + m, chunk.plane[i], chunk.weight[i]));
+                            layer.weights.push_back(chunk.weight[i] < 0 ? 0
+                                                                        : weight_of(block.channel + m, chunk.plane[i],
+                                                                                    weight_of.place(chunk.weight[i])));
                 continue;
             }
             for (ptrdiff_t point = 0; point < std::max<ptrdiff_t>(layer.points, 1); ++point) {
                 for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
-                    const ptrdiff_t weight = point * kernel_columns + tap.weight;
+                    const ptrdiff_t place = weight_of.place(point * kernel_columns + tap.weight);
                     for (ptrdiff_t m = 0; m < block.outputs; ++m)
-                        layer.weights.push_back(weight_of(block.channel + m, plane, weight));
+                        layer.weights.push_back(weight_of(block.channel + m, plane, place));
                 });
             }
         }
@@ -186,7 +193,7 @@ std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
     std::vector<Pattern> patterns;
     for (ptrdiff_t row = 0; row < rows.cell; ++row) {
         for (ptrdiff_t column = 0; column < columns.cell; ++column) {
-            patterns.push_back({{row, column}, {}});
+            patterns.push_back({{row, column}, {}, {}});
             for (const AxisTap y : rows.places[size_t(row)])
                 for (const AxisTap x : columns.places[size_t(column)])
                     patterns.back().taps.push_back({y.input, x.input, y.weight * columns.kernel + x.weight});
@@ -210,40 +217,55 @@ bool is_better_by_points(const Geometry& g, const ConvolutionArguments& argument
 
 // G of csrc/cpu/convolution_winograd.inl, for kernels of so many rows: of each finite point p its powers over the product of
 // p - q for all others q; at ∞ the last weight alone.
-std::vector<std::vector<double>> transform_of_kernels(ptrdiff_t rows) {
+template <ptrdiff_t Rows>
+using TransformOfKernels = std::array<std::array<double, Rows>, Rows + kRowsAtOnce - 1>;
+
+template <ptrdiff_t Rows>
+TransformOfKernels<Rows> transform_of_kernels() {
     const double all_points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
-    const std::vector<double> points(all_points, all_points + rows + kRowsAtOnce - 2);
-    std::vector<std::vector<double>> transform;
-    for (const double p : points) {
+    const size_t finite = size_t(Rows + kRowsAtOnce - 2);
+    TransformOfKernels<Rows> transform{};
+    for (size_t i = 0; i < finite; ++i) {
         double power = 1;
-        for (const double q : points)
-            if (q != p) power /= p - q;
-        transform.emplace_back();
-        for (ptrdiff_t row = 0; row < rows; ++row, power *= p) transform.back().push_back(power);
+        for (size_t j = 0; j < finite; ++j)
+            if (j != i) power /= all_points[i] - all_points[j];
+        for (double& coefficient : transform[i]) {
+            coefficient = power;
+            power *= all_points[i];
+        }
     }
-    transform.emplace_back(rows, 0.0);
-    transform.back().back() = 1;
+    transform[finite][Rows - 1] = 1;
     return transform;
 }
 
-Convolution make_by_points(const Geometry& g, const Kernels& kernels, const ConvolutionArguments& arguments) {
-    const std::vector<std::vector<double>> transform = transform_of_kernels(g.rows.kernel);
-    const ptrdiff_t points = ptrdiff_t(transform.size()), columns = g.columns.kernel;
-    std::vector<float> weights;
-    for (ptrdiff_t output = 0; output < g.groups * g.outputs; ++output) {
-        for (ptrdiff_t input = 0; input < g.inputs; ++input) {
+// Of all kernels, [output][input][point][column].
+template <ptrdiff_t Rows>
+std::vector<float> kernels_at_points(const Geometry& g, const Kernels& kernels) {
+    const TransformOfKernels<Rows> transform = transform_of_kernels<Rows>();
+    const ptrdiff_t outputs = g.groups * g.outputs, columns = g.columns.kernel;
+    std::vector<float> weights(size_t(outputs * g.inputs * columns) * transform.size());
+    float* weight = weights.data();
+    for (ptrdiff_t output = 0; output < outputs; ++output) {
+        for (ptrdiff_t input = 0; input < g.inputs; ++input, weight += ptrdiff_t(transform.size()) * columns) {
             const float* const kernel = kernels.data + output / g.outputs * kernels.group +
                                         output % g.outputs * kernels.output + input * kernels.input;
-            for (const std::vector<double>& point : transform) {
-                for (ptrdiff_t column = 0; column < columns; ++column) {
-                    double sum = 0;
-                    for (ptrdiff_t row = 0; row < g.rows.kernel; ++row)
-                        sum += point[size_t(row)] * double(kernel[row * kernels.row + column * kernels.column]);
-                    weights.push_back(float(sum));
-                }
+            for (ptrdiff_t column = 0; column < columns; ++column) {
+                std::array<double, Rows> taps;
+                for (size_t row = 0; row < taps.size(); ++row)
+                    taps[row] = double(kernel[ptrdiff_t(row) * kernels.row + column * kernels.column]);
+                for (size_t point = 0; point < transform.size(); ++point)
+                    weight[ptrdiff_t(point) * columns + column] =
+                        float(std::inner_product(taps.begin(), taps.end(), transform[point].begin(), 0.0));
             }
         }
     }
+    return weights;
+}
+
+Convolution make_by_points(const Geometry& g, const Kernels& kernels, const ConvolutionArguments& arguments) {
+    const ptrdiff_t points = g.rows.kernel + kRowsAtOnce - 1, columns = g.columns.kernel;
+    const std::vector<float> weights =
+        g.rows.kernel == 3 ? kernels_at_points<3>(g, kernels) : kernels_at_points<5>(g, kernels);
     const Axis first{1, 1, 1, {{{g.rows.places[0][0].input, 0}}}};
     const Axis fours{kRowsAtOnce, kRowsAtOnce, points, {}};
     const ptrdiff_t per_input = points * columns;

@@ -158,9 +158,9 @@ private:
     private:
         struct Window {
             float* data;
-            ptrdiff_t row, column;  // that it begins with
-            ptrdiff_t filled;       // rows up to here are there
-            ptrdiff_t bordered;     // and up to here those beyond the border
+            ptrdiff_t row, column;                                // that it begins with
+            ptrdiff_t filled;                                     // rows up to here are there
+            ptrdiff_t bordered;                                   // and up to here those beyond the border
             std::vector<std::pair<ptrdiff_t, ptrdiff_t>> beside;  // columns beyond the border, and which stand there
         };
 

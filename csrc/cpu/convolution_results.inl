@@ -10,7 +10,7 @@ namespace fastimg::FASTIMG_TARGET {
 
 constexpr ptrdiff_t kSheetWidth = 8 * kLanes;  // of a line
 
-constexpr int kMostResults = std::max(kBlockOutputs, kMostOutputs * kRowsAtOnce);  // of a block
+constexpr int kMostResults = std::max(kBlockOutputs, kMostOutputs* kRowsAtOnce);  // of a block
 
 // A block, where it reads and where its outputs go.
 struct PlacedBlock {
