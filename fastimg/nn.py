@@ -85,9 +85,9 @@ def conv2d(
     -----
     ``O * C / groups * kernel height * kernel width`` multiply-adds per output sample, in float32; each output is
     summed in one fixed order. Infinities and NaNs go the way of the arithmetic: ``inf * 0`` is NaN, a ReLU keeps a NaN.
-    On the CPU, kernels of 3 or 5 rows between 15 channels and more are computed two rows at a time (S. Winograd,
+    On the CPU, kernels of 3 or 5 rows between 12 channels and more are computed four rows at a time (S. Winograd,
     "Arithmetic Complexity of Computations", SIAM 1980): within the same tolerance, but an infinity or a NaN makes NaN
-    of the other row of a pair too.
+    of the other rows of the four too.
 
     Examples
     --------

@@ -126,14 +126,14 @@ def networks(mode: str) -> dict[str, list]:
             conv(4, 4, 5, padding=2, padding_mode=mode, groups=2),
             PixelShuffle(2),
         ],
-        "two rows at once": [
+        "four rows at once": [
             conv(4, 16, 3, **same),
             conv(16, 16, 5, padding=2, padding_mode=mode, activation="prelu", name="a"),
             conv(16, 32, 3, padding=(1, 2), dilation=(1, 2), padding_mode=mode, activation="relu"),
             conv(32, 16, 3, groups=2, **same),
             Add(input_of="a"),
         ],
-        "two rows at once, of cells": [
+        "four rows at once, of cells": [
             conv(1, 16, 3, **same),
             conv(16, 16, 3, **same),
             PixelShuffle(2, channels=4),

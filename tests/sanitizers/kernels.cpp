@@ -211,7 +211,7 @@ void warp_images(const std::string& target) {
     }
 }
 
-// A chain with layers that compute two rows at once, a stride, a deconvolution, a sum and a pixel shuffle, by all that
+// A chain with layers that compute four rows at once, a stride, a deconvolution, a sum and a pixel shuffle, by all that
 // multiplies; and its first layers alone.
 void convolve(const std::string& target) {
     Image first(DType::f32, {16, 1, 5, 5}), wide(DType::f32, {17, 16, 3, 3}), second(DType::f32, {9, 17, 3, 3}),
@@ -262,7 +262,7 @@ void convolve(const std::string& target) {
                 compare_threads(target + " convolution", features, [&](int threads, const Array& to) {
                     fastimg::convolve_alone({layers[0]}, x, to, threads);
                 });
-                compare_threads(target + " convolution of two rows", more, [&](int threads, const Array& to) {
+                compare_threads(target + " convolution of four rows", more, [&](int threads, const Array& to) {
                     fastimg::convolve_alone({layers[1]}, y, to, threads);
                 });
             }
