@@ -424,19 +424,68 @@ struct Finish {
     }
 };
 
-// Of n pixels at `places`, whole vectors of them: lines[c * kTileColumns + i].
+// Whether a tap is loaded with all its channels, and pixels come out whole.
+template <class T, int Channels>
+constexpr bool kWholePixels = std::is_same_v<T, float> && Channels >= 3;
+
+// A pixel at a time, of 3 or 4 channels: what lies at so many bytes from `from`, to whole pixels from `to` on. Four
+// floats are read and written of each, in the order of memory.
+template <int N, int Channels>
+[[gnu::always_inline]] inline void sample_pixels(const char* from, Ints bytes, ptrdiff_t row_bytes,
+                                                 const Weights<N, Floats>& right, const Weights<N, Floats>& down,
+                                                 const Finish<float>& finish, float* to) {
+    typedef float Pixel __attribute__((vector_size(4 * sizeof(float))));
+    constexpr int n_weights = Weights<N, Floats>::kCount;
+    alignas(64) float across_weights[n_weights + 1][kLanes], down_weights[n_weights + 1][kLanes];
+    for (int k = 0; k < n_weights; ++k) {
+        store(across_weights[k], right.value[k]);
+        store(down_weights[k], down.value[k]);
+    }
+    alignas(64) int32_t offset[kLanes];
+    std::memcpy(offset, &bytes, sizeof bytes);
+    for (int lane = 0; lane < kLanes; ++lane, to += Channels) {
+        Weights<N, Pixel> across_pixel, down_pixel;
+        for (int k = 0; k < n_weights; ++k) {
+            const float right_of = across_weights[k][lane], down_of = down_weights[k][lane];
+            across_pixel.value[k] = Pixel{right_of, right_of, right_of, right_of};
+            down_pixel.value[k] = Pixel{down_of, down_of, down_of, down_of};
+        }
+        const char* const pixel = from + offset[lane];
+        const Pixel value = finish.template apply<N>(down_pixel.sum([&](int j) __attribute__((always_inline)) {
+            return across_pixel.sum([&](int k) __attribute__((always_inline)) {
+                Pixel tap;
+                std::memcpy(&tap, pixel + j * row_bytes + k * Channels * ptrdiff_t(sizeof(float)), sizeof tap);
+                return tap;
+            });
+        }));
+        std::memcpy(to, &value, sizeof value);
+    }
+}
+
+// Of n pixels at `places`, whole vectors of them: channel c of pixel i at lines[c * kTileColumns + i], or of whole pixels
+// at lines[i * Channels + c].
 template <class A, class T, int N, int Channels>
 void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, const Finish<A>& finish, A* lines) {
     using V = Vector<A>;
     constexpr int first = 1 - (N + 1) / 2, reach = N - 1 + first;
+    constexpr bool whole_pixels = kWholePixels<T, Channels>;
     const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
-    [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that may be gathered
+    const auto position = [](ptrdiff_t c, ptrdiff_t i) {
+        return whole_pixels ? i * Channels + c : c * kTileColumns + i;
+    };
+    const auto put = [&](ptrdiff_t c, ptrdiff_t i, V v) {
+        if constexpr (whole_pixels)
+            for (int lane = 0; lane < kWidth<A>; ++lane) lines[position(c, i + lane)] = v[lane];
+        else
+            store(lines + position(c, i), v);
+    };
+    [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that are loaded or gathered without a look
     if constexpr (std::is_same_v<A, float>) {
         const double extent = double(std::abs(image.row_stride)) * double(image.rows) +
                               double(image.columns) * double(channels);  // in elements
         if (image.adjacent() && extent * double(sizeof(T)) < 0x1p31) {
-            const ptrdiff_t right = image.columns - N - first - Gathered<T, N, Channels>::excess(channels);
-            last_column = int32_t(std::max<ptrdiff_t>(right, -1));
+            const ptrdiff_t excess = whole_pixels ? Channels % 4 != 0 : Gathered<T, N, Channels>::excess(channels);
+            last_column = int32_t(std::max<ptrdiff_t>(image.columns - N - first - excess, -1));
             last_row = int32_t(image.rows - N - first);
         }
     }
@@ -450,6 +499,11 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
                 const ptrdiff_t row_bytes = image.row_stride * ptrdiff_t(sizeof(T));
                 const ptrdiff_t pixel_bytes = channels * ptrdiff_t(sizeof(T));
                 const Ints bytes = (row + first) * int32_t(row_bytes) + (column + first) * int32_t(pixel_bytes);
+                if constexpr (whole_pixels) {
+                    sample_pixels<N, Channels>((const char*)image.data, bytes, row_bytes, right, down, finish,
+                                               lines + position(0, i));
+                    continue;
+                }
                 constexpr int together = std::max(Channels, 1);
                 for (ptrdiff_t c = 0; c < channels; c += together) {
                     V across[N][together];  // row by row: what is gathered of all would not fit into registers
@@ -461,41 +515,44 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
                                 right.sum([&](int k) __attribute__((always_inline)) { return taps(k, c + d); });
                     }
                     for (int d = 0; d < together; ++d)
-                        store(lines + (c + d) * kTileColumns + i,
-                              finish.template apply<N>(
-                                  down.sum([&](int j) __attribute__((always_inline)) { return across[j][d]; })));
+                        put(c + d, i, finish.template apply<N>(down.sum([&](int j) __attribute__((always_inline)) {
+                            return across[j][d];
+                        })));
                 }
                 continue;
             }
             if (finish.border == BorderMode::constant &&
                 !any((column >= -reach) & (column < int32_t(image.columns) - first) & (row >= -reach) &
                      (row < int32_t(image.rows) - first))) {
-                for (ptrdiff_t c = 0; c < channels; ++c) store(lines + c * kTileColumns + i, broadcast(finish.beside));
+                for (ptrdiff_t c = 0; c < channels; ++c) put(c, i, broadcast(finish.beside));
                 continue;
             }
         }
         const Fetched<A, T, N> taps(image, places, i, first, finish.border, finish.constant);
         for (ptrdiff_t c = 0; c < channels; ++c) {
-            A* const line = lines + c * kTileColumns + i;
-            store(line, finish.template apply<N>(
-                            down.sum([&](int j) { return right.sum([&](int k) { return taps(j, k, c); }); })));
+            put(c, i, finish.template apply<N>(down.sum([&](int j) {
+                return right.sum([&](int k) { return taps(j, k, c); });
+            })));
             for (int lane = 0; lane < kWidth<A>; ++lane)
-                if (taps.outside[lane]) line[lane] = finish.beside;
+                if (taps.outside[lane]) lines[position(c, i + lane)] = finish.beside;
         }
     }
 }
 
 template <class A, class T>
-using Sampler = void (*)(const Image<const T>&, const Places<A>&, ptrdiff_t, const Finish<A>&, A*);
+struct Sampler {
+    void (*sample)(const Image<const T>&, const Places<A>&, ptrdiff_t, const Finish<A>&, A*);
+    bool whole_pixels;
+};
 
 template <class A, class T, int N>
 Sampler<A, T> sampler_for(const Image<const T>& image) {
     if constexpr (std::is_same_v<A, float>) {
-        if (image.channels == 1) return sample<A, T, N, 1>;
-        if (image.channels == 3) return sample<A, T, N, 3>;
-        if (image.channels == 4) return sample<A, T, N, 4>;
+        if (image.channels == 1) return {sample<A, T, N, 1>, false};
+        if (image.channels == 3) return {sample<A, T, N, 3>, kWholePixels<T, 3>};
+        if (image.channels == 4) return {sample<A, T, N, 4>, kWholePixels<T, 4>};
     }
-    return sample<A, T, N, 0>;
+    return {sample<A, T, N, 0>, false};
 }
 
 template <class A, class T>
@@ -510,19 +567,26 @@ Sampler<A, T> sampler_for(const Image<const T>& image, Interpolation kernel) {
 
 // ---- the whole -----------------------------------------------------------------------------------------------------
 
-// n pixels from the lines of their channels; `room` is for them interleaved.
+// n pixels, whole or from the lines of their channels; `room` is for them interleaved.
 template <class A, class Out>
-void deliver(const A* lines, ptrdiff_t n, const Image<Out>& result, ptrdiff_t y, ptrdiff_t x, A* room) {
+void deliver(const A* lines, bool whole_pixels, ptrdiff_t n, const Image<Out>& result, ptrdiff_t y, ptrdiff_t x,
+             A* room) {
     Out* const to = result.data + y * result.row_stride + x * result.column_stride;
     const ptrdiff_t channels = result.channels;
     if constexpr (std::is_same_v<A, float>) {
         if (channels > 1 && result.adjacent()) {
-            interleave_lines(room, lines, kTileColumns, channels, divide_up(n, kLanes));
-            return store_row(to, room, n * channels, 1);
+            if (!whole_pixels) interleave_lines(room, lines, kTileColumns, channels, divide_up(n, kLanes));
+            return store_row(to, whole_pixels ? lines : room, n * channels, 1);
         }
     }
-    for (ptrdiff_t c = 0; c < channels; ++c)
-        store_elements(to + c * result.channel_stride, lines + c * kTileColumns, n, result.column_stride);
+    for (ptrdiff_t c = 0; c < channels; ++c) {
+        const A* line = lines + c * kTileColumns;
+        if (whole_pixels) {
+            for (ptrdiff_t i = 0; i < n; ++i) room[i] = lines[i * channels + c];
+            line = room;
+        }
+        store_elements(to + c * result.channel_stride, line, n, result.column_stride);
+    }
 }
 
 template <class A, class In, class Out>
@@ -531,7 +595,7 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
     const Finish<A> finish{
         A(sampling.constant), A(sampling.low), A(sampling.high), A(1) / top, A(sampling.constant / double(top)),
         sampling.border};
-    const Sampler<A, In> sample = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
+    const Sampler<A, In> sampler = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
 
     ptrdiff_t images = 1;
     for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
@@ -559,8 +623,8 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                     prepare(y0);
                     for (ptrdiff_t y = y0; y < y1; ++y) {
                         if (y + 1 < y1) prepare(y + 1);
-                        sample(from, places[y % 2], whole, finish, lines);
-                        deliver(lines, n, to, y, x, room);
+                        sampler.sample(from, places[y % 2], whole, finish, lines);
+                        deliver(lines, sampler.whole_pixels, n, to, y, x, room);
                     }
                 }
             };
