@@ -153,7 +153,7 @@ class DnCNN:
         -------
         array
             Of the image's kind, shape and dtype; clipped to the range of the dtype, [0, 1] for floats, integers rounded
-            half to even. NaN spreads as far as the network sees.
+            half to even. NaN spreads as far as the network sees, on the CPU up to three rows further with each layer.
 
         Raises
         ------

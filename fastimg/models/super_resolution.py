@@ -185,7 +185,7 @@ class SuperResolution:
         -------
         array
             Of the image's kind and dtype; clipped to the range of the dtype, [0, 1] for floats. NaN spreads as far
-            as the network sees.
+            as the network sees, and on the CPU up to three rows further with each layer.
 
         Raises
         ------

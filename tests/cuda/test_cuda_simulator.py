@@ -64,5 +64,5 @@ def test_places_and_weights():
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(Path(fastimg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     )
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, "-P", "-c", SCRIPT], capture_output=True, text=True, env=environment)
     assert done.stdout == "the same\n", done.stderr
