@@ -18,7 +18,7 @@
 // Kernels of three or five rows over many channels are computed four rows of outputs at a time, with a half or two fifths of
 // the multiplications (convolution_winograd.inl).
 //
-// Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the tile, the
+// Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the strip, the
 // thread or the vector width it is computed in; of four rows, each is made of such sums in the one way.
 #pragma once
 

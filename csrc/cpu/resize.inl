@@ -267,8 +267,7 @@ void resize(const Array& image, const Array& result, const Taps& rows, const Tap
     const A in_top = is_integer<In> ? A(sizeof(In) == 1 ? 255 : 65535) : A(1);
     const Finish<A, is_integer<Out>> between{top, A(1)}, last{top, A(1) / (is_integer<Out> ? A(1) : in_top)};
 
-    ptrdiff_t images = 1;
-    for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
+    const ptrdiff_t images = images_in(image);
     const ptrdiff_t block = columns_first ? kBlockLines : step;
     const ptrdiff_t blocks = divide_up(rows.size(), block);
 

@@ -424,6 +424,11 @@ struct Finish {
     }
 };
 
+template <int N>
+constexpr ptrdiff_t kFirst = 1 - (N + 1) / 2;  // of N taps, from a place on
+template <int N>
+constexpr ptrdiff_t kLast = N - 1 + kFirst<N>;
+
 // Whether a tap is loaded with all its channels, and pixels come out whole.
 template <class T, int Channels>
 constexpr bool kWholePixels = std::is_same_v<T, float> && Channels >= 3;
@@ -467,7 +472,7 @@ template <int N, int Channels>
 template <class A, class T, int N, int Channels>
 void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, const Finish<A>& finish, A* lines) {
     using V = Vector<A>;
-    constexpr int first = 1 - (N + 1) / 2, reach = N - 1 + first;
+    constexpr int first = int(kFirst<N>), reach = int(kLast<N>);
     constexpr bool whole_pixels = kWholePixels<T, Channels>;
     const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
     const auto position = [](ptrdiff_t c, ptrdiff_t i) {
@@ -597,8 +602,7 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
         sampling.border};
     const Sampler<A, In> sampler = sampler_for<A, In>(image_of<const In>(image, 0), sampling.kernel);
 
-    ptrdiff_t images = 1;
-    for (int axis = 0; axis < image.ndim - 3; ++axis) images *= image.shape[axis];
+    const ptrdiff_t images = images_in(image);
     const ptrdiff_t rows = result.shape[result.ndim - 3], columns = result.shape[result.ndim - 2];
     const ptrdiff_t channels = result.shape[result.ndim - 1], strips = divide_up(rows, kTaskRows);
 

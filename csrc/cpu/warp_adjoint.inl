@@ -56,11 +56,6 @@ struct Range {
     }
 };
 
-template <int N>
-constexpr ptrdiff_t kFirst = 1 - (N + 1) / 2;  // of N taps, from a place on
-template <int N>
-constexpr ptrdiff_t kLast = N - 1 + kFirst<N>;
-
 template <int N, class V>
 [[gnu::always_inline]] inline V weight_of(const Weights<N, V>& weights, int k) {
     if constexpr (N == 1)
@@ -140,8 +135,7 @@ void add(const Shares<A, N>& shares, const A* gradient, ptrdiff_t n, A* __restri
 
 template <class A, class T, int N, int Channels>
 void warp_adjoint(const Array& gradient, const Array& result, const Map& map, const Sampling& sampling, int threads) {
-    ptrdiff_t images = 1;
-    for (int axis = 0; axis < result.ndim - 3; ++axis) images *= result.shape[axis];
+    const ptrdiff_t images = images_in(result);
     const Image<T> shape = image_of<T>(result, 0);
     const ptrdiff_t rows = shape.rows, columns = shape.columns, channels = shape.channels, pitch = columns + 1;
     const ptrdiff_t groups = divide_up(channels, Channels), row_elements = groups * Channels * pitch;

@@ -39,6 +39,13 @@ struct Array {
     ptrdiff_t stride[kMaxDims];
 };
 
+// How many images of (rows, columns, channels) there are.
+inline ptrdiff_t images_in(const Array& array) {
+    ptrdiff_t images = 1;
+    for (int axis = 0; axis < array.ndim - 3; ++axis) images *= array.shape[axis];
+    return images;
+}
+
 template <class T, int N>
 struct View {
     T* data;
