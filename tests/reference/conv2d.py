@@ -49,15 +49,15 @@ def conv2d(
     padded = np.pad(x, [(0, 0), (0, 0), *amounts(padding, (kh, kw), dilation)], mode=PAD_MODES[padding_mode])
     height = (padded.shape[2] - dy * (kh - 1) - 1) // sy + 1
     width = (padded.shape[3] - dx * (kw - 1) - 1) // sx + 1
-    y = np.zeros((len(x), outputs, height, width))
-    for o in range(outputs):
-        first = o // (outputs // groups) * group_inputs
-        for c in range(group_inputs):
-            for u in range(kh):
-                for v in range(kw):
-                    rows = slice(u * dy, u * dy + (height - 1) * sy + 1, sy)
-                    columns = slice(v * dx, v * dx + (width - 1) * sx + 1, sx)
-                    y[:, o] += weight[o, c, u, v] * padded[:, first + c, rows, columns]
-        if bias is not None:
-            y[:, o] += bias[o]
+    y = np.zeros((len(x), groups, outputs // groups, height, width))
+    by_group = weight.reshape(groups, outputs // groups, group_inputs, kh, kw)
+    for u in range(kh):
+        for v in range(kw):
+            rows = slice(u * dy, u * dy + (height - 1) * sy + 1, sy)
+            columns = slice(v * dx, v * dx + (width - 1) * sx + 1, sx)
+            window = padded[:, :, rows, columns].reshape(len(x), groups, group_inputs, height, width)
+            y += np.einsum("goc,ngcij->ngoij", by_group[..., u, v], window, optimize=True)
+    y = y.reshape(len(x), outputs, height, width)
+    if bias is not None:
+        y += np.reshape(bias, (-1, 1, 1))
     return activate(y, activation, slope)

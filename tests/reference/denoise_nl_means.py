@@ -55,7 +55,7 @@ def denoise_nl_means(
     margins = [a + b for a, b in zip(patch, reach, strict=True)]
     padded_x, padded_g = (np.pad(a, [(m, m) for m in margins] + [(0, 0)], mode="reflect") for a in (x, g))
 
-    def shifted(padded, offset):
+    def shifted(padded, offset, margins=margins, shape=shape):
         return padded[tuple(slice(m + o, m + o + n) for m, o, n in zip(margins, offset, shape, strict=True))]
 
     axes_of_patch = [temporal_distance is None or axis > 0 for axis in range(len(shape))]
@@ -67,15 +67,16 @@ def denoise_nl_means(
         taps = np.exp(-(np.array(offsets_of_patch) ** 2).sum(axis=1) / (2 * ((width - 1) / 4) ** 2))
         taps, divisor = taps / taps.sum(), 1
 
+    whole = [n + 2 * m for n, m in zip(shape, patch, strict=True)]  # what patches reach
     total, weights, largest = np.zeros_like(x), np.zeros(shape), np.zeros(shape)
     for t in itertools.product(*(range(-r, r + 1) for r in reach)):
         if not any(t) and center_weight is not None:
             continue
-        distance = np.zeros(shape)
+        pairs = shifted(padded_g, [0] * len(shape), reach, whole) - shifted(padded_g, t, reach, whole)
+        squares = (pairs**2).sum(axis=-1)
+        distance = -taps.sum() * 2 * channels * np.asarray(sigma) ** 2
         for tap, o in zip(taps, offsets_of_patch, strict=True):
-            partner = tuple(a + b for a, b in zip(o, t, strict=True))
-            squares = ((shifted(padded_g, o) - shifted(padded_g, partner)) ** 2).sum(axis=-1)
-            distance += tap * (squares - 2 * channels * np.asarray(sigma) ** 2)
+            distance = distance + tap * shifted(squares, o, patch)
         distance = np.maximum(distance, 0) / (channels * np.asarray(h) ** 2 * divisor)
         if weighting == "welsch":
             weight = np.where(distance <= CUTOFF, exp(-distance), 0.0)
