@@ -160,6 +160,19 @@ def test_pieces_are_the_whole(target, rng, name, mode, size):
         np.testing.assert_array_equal(network(x, threads=threads), expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_bands_may_begin_anywhere(target, rng, mode):
+    # A layer of the middle may need a row beyond the border for a band that itself begins well inside.
+    first = [conv(1, 56, 5, padding=2, padding_mode=mode), conv(56, 12, 1)]
+    mapping = [conv(12, 12, 3, padding=1, padding_mode=mode) for _ in range(4)]
+    last = [conv(12, 56, 1), deconv(56, 1, 9, stride=2, padding=4, output_padding=1, padding_mode=mode)]
+    network = Network([*first, *mapping, *last])
+    x = rng.standard_normal((1, 1, 48, 48), np.float32)
+    expected = network(x, threads=1)
+    for threads in range(2, 20):
+        np.testing.assert_array_equal(network(x, threads=threads), expected)
+
+
 def test_only_shuffles(rng):
     x = rng.standard_normal((1, 16, 3, 5), np.float32)
     network = Network([PixelShuffle(2, channels=4), PixelShuffle(2)])

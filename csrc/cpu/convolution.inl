@@ -377,8 +377,8 @@ private:
             const Interval computed{rows.next[l - 1] * cell, rows.rows_computed(l - 1)};
             const bool reads = rows.target[l] > rows.next[l];
             const ptrdiff_t needed = reads ? read_by(layer, 0, {rows.next[l], rows.target[l]}).end : w.bordered;
-            const Interval above{w.bordered, std::min<ptrdiff_t>(needed, 0)},
-                below{std::max(w.bordered, height), needed};
+            const ptrdiff_t first = std::max(w.bordered, rows.kept[l]);  // rows that gave way have no place any more
+            const Interval above{first, std::min<ptrdiff_t>(needed, 0)}, below{std::max(first, height), needed};
             for (ptrdiff_t plane = 0; plane < chain_.planes(l); ++plane) {
                 for (ptrdiff_t row = computed.begin; row < computed.end; ++row) {
                     float* const line = at(l, plane, row) - w.column;
