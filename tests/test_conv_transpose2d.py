@@ -95,6 +95,15 @@ def test_sizes_from_one_pixel_to_many_tiles(target, rng, shape, outputs):
     check(x, normal(rng, shape[1], outputs, 5, 5), None, (1, 3), padding_mode="replicate")
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, (2, 3)], ids=str)
+@pytest.mark.parametrize("kernel", [3, 5, 6, 7, 9, (9, 5)], ids=str)
+@pytest.mark.parametrize(("groups", "outputs"), [(1, 1), (1, 13), (2, 3)])
+def test_of_many_channels(target, rng, stride, kernel, groups, outputs):
+    # Those whose outputs are made several rows at once, and their neighbours.
+    x, weight = normal(rng, 1, 13 * groups, 10, 35), normal(rng, 13 * groups, outputs, *np.broadcast_to(kernel, 2))
+    check(x, weight, normal(rng, outputs * groups), stride, 1, 0, groups, activation="relu")
+
+
 def test_stride_larger_than_the_kernel_leaves_the_bias(target, rng):
     x, weight, bias = normal(rng, 1, 2, 5, 6), normal(rng, 2, 3, 2, 2), normal(rng, 3)
     result = nn.conv_transpose2d(x, weight, bias, 5)

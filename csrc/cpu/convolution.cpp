@@ -252,7 +252,8 @@ std::vector<float> kernels_at_points(const Geometry& g, const Kernels& kernels) 
             for (ptrdiff_t column = 0; column < columns; ++column) {
                 std::array<double, Rows> taps;
                 for (size_t row = 0; row < taps.size(); ++row)
-                    taps[row] = double(kernel[ptrdiff_t(row) * kernels.row + column * kernels.column]);
+                    taps[row] =
+                        double(kernel[g.rows.places[0][row].weight * kernels.row + column * kernels.column]);
                 for (size_t point = 0; point < transform.size(); ++point)
                     weight[ptrdiff_t(point) * columns + column] =
                         float(std::inner_product(taps.begin(), taps.end(), transform[point].begin(), 0.0));
