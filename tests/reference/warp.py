@@ -45,10 +45,12 @@ def warp(image, coordinates, order=1, mode="constant", cval=0.0, clip=True):
     extra = (1,) * (image.ndim - 2)
     result = np.zeros((*rows.shape, *image.shape[2:]))
     beside = np.ones(rows.shape, bool)
-    for y, weight_y in taps(rows, order):
-        for x, weight_x in taps(columns, order):
-            i = source(y.astype(np.int64), image.shape[0], BORDERS[mode])
-            j = source(x.astype(np.int64), image.shape[1], BORDERS[mode])
+    along_rows, along_columns = (
+        [(source(place.astype(np.int64), length, BORDERS[mode]), weight) for place, weight in taps(position, order)]
+        for position, length in zip((rows, columns), image.shape, strict=False)
+    )
+    for i, weight_y in along_rows:
+        for j, weight_x in along_columns:
             outside = (i < 0) | (j < 0)
             beside &= outside
             weight = (weight_y * weight_x).reshape(*rows.shape, *extra)
