@@ -21,8 +21,11 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) 
 demo: $(VENV)/.demo
 	$(BIN)/fastimg demo --output demo.png --overwrite
 
+# One process to each processor; more than a few of them would wait for each other's threads.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test
-	$(BIN)/pytest tests --ignore tests/cuda/test_resources.py --pyargs fastimg
+	$(BIN)/pytest tests --ignore tests/cuda/test_resources.py --pyargs fastimg $(WORKERS)
 
 # The v4 kernels where the processor has no AVX-512: its instructions emulated, the tests of that target alone.
 test-v4: $(VENV)/.test $(VENV)/.inplace
@@ -33,20 +36,27 @@ test-v4: $(VENV)/.test $(VENV)/.inplace
 test-resources: $(VENV)/.test
 	$(BIN)/pytest tests/cuda/test_resources.py
 
-# Non-local means, Gaussian filters, warping and networks of the CPU under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer,
-# and a part of the tests of the CUDA kernels on the CPU under the first two.
+# Non-local means, Gaussian filters, warping and networks of the CPU under AddressSanitizer, UndefinedBehaviorSanitizer
+# and ThreadSanitizer, and a part of the tests of the CUDA kernels on the CPU under the first two.
 test-sanitized: $(VENV)/.test
-	$(MAKE) -j2 build/sanitized/address,undefined build/sanitized/thread
+	$(MAKE) -j$(shell nproc) build/sanitized/address,undefined build/sanitized/thread
 	build/sanitized/address,undefined
 	build/sanitized/thread
-	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout
+	PYTHONPATH=tests $(BIN)/python -P -m cuda_emulator.sanitizers -m pytest tests/cuda -m 'not gpu' -k layout $(WORKERS)
 
-WATCHED := $(addprefix csrc/cpu/,conv2d.cpp conv_transpose2d.cpp convolution.cpp convolution_plan.cpp denoise_nl_means.cpp gaussian.cpp gaussian_recursive.cpp warp.cpp support/thread_pool.cpp support/targets.cpp)
+WATCHED := tests/sanitizers/kernels.cpp $(patsubst %,csrc/cpu/%.cpp,warp denoise_nl_means convolution gaussian \
+    gaussian_recursive convolution_plan conv2d conv_transpose2d support/thread_pool support/targets)
 
-build/sanitized/%: tests/sanitizers/kernels.cpp $(KERNELS)
+build/sanitized/thread: $(WATCHED:%.cpp=build/sanitized/%.thread.o)
+build/sanitized/address,undefined: $(WATCHED:%.cpp=build/sanitized/%.address,undefined.o)
+build/sanitized/thread build/sanitized/address,undefined:
+	$(CXX) -pthread -fsanitize=$(@F) $^ -o $@
+
+# -Og takes half of the time of -O1.
+build/sanitized/%.o: $(KERNELS)
 	@mkdir -p $(@D)
-	$(CXX) -std=gnu++17 -O1 -g1 -ffp-contract=fast -fno-math-errno -fno-ipa-icf -w -pthread -Icsrc/cpu \
-	    -fsanitize=$* -fno-sanitize-recover=all tests/sanitizers/kernels.cpp $(WATCHED) -o $@
+	$(CXX) -std=gnu++17 -Og -g1 -ffp-contract=fast -fno-math-errno -fno-ipa-icf -w -pthread -Icsrc/cpu \
+	    -fsanitize=$(patsubst .%,%,$(suffix $*)) -fno-sanitize-recover=all -c $(basename $*).cpp -o $@
 
 # Races against the rivals, as benchmarks/README.md tells; FULL=1 for all jobs.
 RESULTS ?= build/benchmarks/results
