@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(BIN)/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
+# One process to each processor; more than a few of them would wait for each other's threads.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
+
 KERNELS := $(shell find csrc tools tests -name '*.cpp' -o -name '*.hpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) \
     $(shell find fastimg -type f ! -name '*.so' ! -name '*.pyc')
@@ -21,16 +24,13 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md) $(KERNELS) 
 demo: $(VENV)/.demo
 	$(BIN)/fastimg demo --output demo.png --overwrite
 
-# One process to each processor; more than a few of them would wait for each other's threads.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
-
 test: $(VENV)/.test
 	$(BIN)/pytest tests --ignore tests/cuda/test_resources.py --pyargs fastimg $(WORKERS)
 
 # The v4 kernels where the processor has no AVX-512: its instructions emulated, the tests of that target alone.
 test-v4: $(VENV)/.test $(VENV)/.inplace
 	FASTIMG_EMULATE_AVX512=1 $(PYTHON) setup.py -q build --build-base build/emulated --build-lib build/emulated/lib
-	PYTHONPATH=build/emulated/lib $(BIN)/pytest tests -k v4
+	PYTHONPATH=build/emulated/lib $(BIN)/pytest tests -k v4 $(WORKERS)
 
 # Every CUDA kernel compiled for every architecture, and what it needs against the table: no GPU.
 test-resources: $(VENV)/.test
