@@ -67,7 +67,7 @@ extern "C" __device__ float fastimg_weight(float distance, const double* paramet
 
 namespace {
 
-__device__ constexpr int kMostTaps = 127, kMostOfFunction = 64;
+__device__ constexpr int kMostTaps = 127, kMostOfFunction = 28;
 
 // The planes of the image along an outer axis, and the search along it.
 struct OuterAxis {

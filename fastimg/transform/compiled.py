@@ -41,7 +41,7 @@ class CompiledMap(CompiledFunction):
     up to 128 pixels, so that no array of coordinates is made: the result is that of `warp` by the array that the
     function would give. What Numba compiles follows IEEE arithmetic; products are not fused into sums.
 
-    On a GPU it is compiled anew for each kind of image (half a second), with up to 288 parameters, and linked into the
+    On a GPU it is compiled anew for each kind of image (half a second), with up to 28 parameters, and linked into the
     kernel. There products may be fused into sums, and sines and the like are CUDA's: places differ in their last bits,
     and a nearest pixel may differ where a place is that near to a half. Functions that it calls, of NumPy say, must be
     known to Numba there.

@@ -53,7 +53,8 @@ def test_a_map_is_part_of_the_kernel(compilers, architecture):
         cubin = linked("warp", definitions, lens(), architecture)
         assert b"fastimg_place" not in cubin
         code = resources.disassembly(cubin)
-        assert "DFMA" in code
+        assert "DMUL" in code
+        assert "DFMA" not in code  # as on the CPU
         assert not re.findall(r"\b(?:LDL|STL)\b", code)
 
 
@@ -71,6 +72,16 @@ def test_a_weighting_is_part_of_the_kernel(compilers, architecture):
         code = resources.disassembly(cubin)
         assert "DFMA" in code
         assert not re.findall(r"\b(?:LDL|STL)\b", code)
+
+
+def test_as_many_parameters_as_are_allowed(compilers):
+    names = ", ".join(f"p{i}" for i in range(linking.MOST_PARAMETERS))
+    scope: dict = {}
+    exec(f"def place(row, column, {names}): return row, column + p{linking.MOST_PARAMETERS - 1}", scope)
+    exec(f"def weight(distance, {names}): return p{linking.MOST_PARAMETERS - 1}", scope)
+    arguments = dict.fromkeys(names.split(", "), 1.0)
+    for function in (CompiledMap(scope["place"]), weighting_by(scope["weight"], arguments).function):
+        assert function.lto_ir((9, 0))
 
 
 def linked(source: str, definitions: dict, function: linking.Linkable, architecture: str) -> bytes:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import runtime
+from . import linking, runtime
 
 # As csrc/cuda/denoise_nl_means.cu has them.
 WARP = 32
 WARPS = 4  # in a block of strips
 SIDE, THREADS = 64, 512  # of a block of the other kernel: pixels along an axis, threads
-MOST_TAPS, MOST_OF_FUNCTION = 127, 64
+MOST_TAPS = 127
 
 GATHERED = 3  # channels that a thread of the other kernel sums up, at most; one fewer where it has to keep most else
 BLOCK_MEMORY = 64 << 10  # shared memory of a block, which every device has
@@ -55,7 +55,7 @@ _FIELDS: list[Any] = [
     ("taps", np.float32, (MOST_TAPS,)),
 ]
 _PARAMETERS = np.dtype(_FIELDS, align=True)
-_PARAMETERS_WITH_FUNCTION = np.dtype([*_FIELDS, ("of_function", np.float64, (MOST_OF_FUNCTION,))], align=True)
+_PARAMETERS_WITH_FUNCTION = np.dtype([*_FIELDS, ("of_function", np.float64, (linking.MOST_PARAMETERS,))], align=True)
 
 
 def denoise_nl_means(
@@ -343,6 +343,5 @@ def _padded(taps: tuple[float, ...]) -> NDArray[np.float32]:
 
 
 def _of_function(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-    if len(parameters) > MOST_OF_FUNCTION:
-        raise ValueError(f"weighting on a GPU may have at most {MOST_OF_FUNCTION} parameters, got {len(parameters)}")
-    return np.pad(parameters, (0, MOST_OF_FUNCTION - len(parameters)))
+    linking.check_parameters(parameters, "weighting")
+    return np.pad(parameters, (0, linking.MOST_PARAMETERS - len(parameters)))

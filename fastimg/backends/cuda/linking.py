@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Linkable", "cubin", "linked"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MOST_PARAMETERS", "Linkable", "check_parameters", "cubin", "linked"]
+
+MOST_PARAMETERS = 28  # Python passes more than 30 arguments in a list, and such a call Numba does not inline
 
 # What CuPy tells NVRTC when it compiles a module.
 AS_CUPY = ("-ftz=true", "--device-as-default-execution-space")
@@ -29,6 +34,12 @@ class Linkable(Protocol):
         """Kernels are kept by it."""
 
 
+def check_parameters(parameters: NDArray[np.float64], name: str) -> None:
+    """Raise ValueError if `name` has more parameters than a function on a GPU can have."""
+    if len(parameters) > MOST_PARAMETERS:
+        raise ValueError(f"{name} on a GPU may have at most {MOST_PARAMETERS} parameters, got {len(parameters)}")
+
+
 def linked(library: Any, code: str, options: Sequence[str], function: Linkable, name: str) -> Any:
     """The kernel `name` of a file for the current device, with the function in it."""
     capability: str = library.cuda.Device().compute_capability
@@ -39,11 +50,15 @@ def linked(library: Any, code: str, options: Sequence[str], function: Linkable, 
 
 
 def cubin(code: str, options: Sequence[str], function: Linkable, architecture: str) -> bytes:
-    """The machine code of a file and a function for an architecture, ``sm_90`` say."""
+    """The machine code of a file and a function for an architecture, ``sm_90`` say.
+
+    No product is added without being rounded, so that a function gives what it gives on the CPU; what the file itself
+    fuses, it says.
+    """
     number = architecture.removeprefix("sm_").rstrip("a")
     ours = _lto_ir(code, [*options, *AS_CUPY, f"-arch={architecture}", "-dlto"])
     theirs = function.lto_ir((int(number[:-1]), int(number[-1])))
-    return _link([ours, theirs], ["-lto", "-ftz=1", f"-arch={architecture}"])
+    return _link([ours, theirs], ["-lto", "-ftz=1", "-fma=0", f"-arch={architecture}"])
 
 
 def _lto_ir(code: str, options: list[str]) -> bytes:

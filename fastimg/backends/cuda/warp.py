@@ -108,8 +108,7 @@ def warp_by_function(
     threads: int,
 ) -> None:
     """By a function of a pixel and of parameters, linked into the kernel. A `low` of None: as above."""
-    if len(parameters) > MATRICES * 9:
-        raise ValueError(f"inverse_map on a GPU may have at most {MATRICES * 9} parameters, got {len(parameters)}")
+    linking.check_parameters(parameters, "inverse_map")
     parts = _extremes(image) if low is None else None
     job = _Job(FUNCTION, kernel, mode, cval, function=function)
     _launch(image, result, {"matrix": parameters}, parts, job)
