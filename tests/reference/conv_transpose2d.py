@@ -42,15 +42,15 @@ def conv_transpose2d(
 
     scattered_height = (x.shape[2] - 1) * sy + dy * (kh - 1) + 1 + oy
     scattered_width = (x.shape[3] - 1) * sx + dx * (kw - 1) + 1 + ox
-    y = np.zeros((len(x), group_outputs * groups, scattered_height, scattered_width))
-    for c in range(inputs):
-        first = c // (inputs // groups) * group_outputs
-        for o in range(group_outputs):
-            for u in range(kh):
-                for v in range(kw):
-                    rows = slice(u * dy, u * dy + (x.shape[2] - 1) * sy + 1, sy)
-                    columns = slice(v * dx, v * dx + (x.shape[3] - 1) * sx + 1, sx)
-                    y[:, first + o, rows, columns] += weight[c, o, u, v] * x[:, c]
+    y = np.zeros((len(x), groups, group_outputs, scattered_height, scattered_width))
+    by_group = weight.reshape(groups, inputs // groups, group_outputs, kh, kw)
+    sources = x.reshape(len(x), groups, inputs // groups, *x.shape[2:])
+    for u in range(kh):
+        for v in range(kw):
+            rows = slice(u * dy, u * dy + (x.shape[2] - 1) * sy + 1, sy)
+            columns = slice(v * dx, v * dx + (x.shape[3] - 1) * sx + 1, sx)
+            y[..., rows, columns] += np.einsum("gco,ngcij->ngoij", by_group[..., u, v], sources, optimize=True)
+    y = y.reshape(len(x), group_outputs * groups, scattered_height, scattered_width)
     y = y[:, :, top : top + height, left : left + width]
     if bias is not None:
         y = y + np.asarray(bias, np.float64)[:, np.newaxis, np.newaxis]
