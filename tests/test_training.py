@@ -25,6 +25,7 @@ from fastimg.training.data import (  # noqa: E402
     read_luma,
     small_pair,
 )
+from fastimg.training.muon import Muon, orthogonalised  # noqa: E402
 from fastimg.training.networks import Network, build, fsrcnn, plainsr, srcnn  # noqa: E402
 from fastimg.training.patches import Patches  # noqa: E402
 from fastimg.training.trainer import Trainer  # noqa: E402
@@ -121,6 +122,26 @@ def test_export_and_load_are_inverse(layers, scale):
     x = torch.rand(1, 1, 6, 5)
     with torch.inference_mode():
         torch.testing.assert_close(other(x), one(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 20), (2, 20, 8), (1, 5, 5)])
+def test_orthogonalised(rng, shape):
+    matrices = rng.standard_normal(shape)
+    u, _, v = np.linalg.svd(matrices, full_matrices=False)
+    result = orthogonalised(torch.from_numpy(matrices)).numpy()
+    found = u.transpose(0, 2, 1) @ result @ v.transpose(0, 2, 1)
+    np.testing.assert_allclose(found, np.broadcast_to(np.eye(min(shape[1:])), found.shape), atol=0.4)
+    assert not orthogonalised(torch.zeros(shape)).any()
+
+
+def test_muon_takes_steps_of_one_size(rng):
+    kernel = torch.nn.Parameter(torch.zeros(16, 4, 3, 3))
+    optimiser = Muon([kernel], lr=1e-2)
+    for scale in (1e-6, 1e3):
+        before = kernel.detach().clone()
+        kernel.grad = scale * torch.from_numpy(rng.standard_normal(kernel.shape, np.float32))
+        optimiser.step()
+        assert (kernel - before).square().mean().sqrt().item() == pytest.approx(0.2 * 1e-2, rel=0.3)
 
 
 def test_loss_falls(pairs):

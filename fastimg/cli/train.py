@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
 
     group = parser.add_argument_group("recipe")
     recipe = (
-        ("iterations", int, "N", "steps of Adam"),
+        ("iterations", int, "N", "steps of the optimisers"),
         ("batch", int, "N", "patches per step"),
         ("patch", int, "N", "rows and columns of a patch, at the low resolution (default: 24, of digits 28)"),
         ("margin", int, "N", "pixels at a patch's border that do not count (default: 2, of digits 0)"),

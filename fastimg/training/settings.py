@@ -25,7 +25,7 @@ class Settings:
     scale : {2, 3, 4}, optional
         What a model of super-resolution enlarges by; the others have none.
     iterations : int
-        Steps of Adam.
+        Steps of the optimisers: Muon for kernels, Adam for all else.
     batch, patch : int
         Patches per step, and their rows and columns as the network sees them: at the low resolution, for
         "srcnn" enlarged. By default patches of 24, of "digits" 28, which is a whole digit.

@@ -1,4 +1,4 @@
-"""Steps of training: Adam, cosine schedule, moving average of the weights, state that can be saved."""
+"""Steps of training: Muon and Adam, cosine schedule, moving average of the weights, state that can be saved."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .data import Pair
+from .muon import Muon
 from .networks import build
 from .patches import Patches
 from .settings import Settings
@@ -38,7 +39,9 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         on_gpu = self.device.type == "cuda"
         rate = torch.zeros((), device=self.device) if on_gpu else 0.0
-        self.optimiser = torch.optim.Adam(self.network.parameters(), rate, fused=True, capturable=on_gpu)
+        kernels = [p for p in self.network.parameters() if p.ndim > 1 and len(p) > 1]
+        others = [p for p in self.network.parameters() if p.ndim == 1 or len(p) == 1]
+        self.optimisers = (Muon(kernels, rate), torch.optim.Adam(others, rate, fused=True, capturable=on_gpu))
         self.patches = Patches(
             pairs,
             settings.factor,
@@ -69,11 +72,12 @@ class Trainer:
         self._index.fill_(self.iteration)
         self._squared.fill_(self.iteration >= (1 - settings.mse_share) * settings.iterations)
         rate = _learning_rate(settings, self.iteration)
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
         self.iteration += 1
         self._steps += 1
         self._keep.fill_(min(settings.averaging, self.iteration / (self.iteration + 10)))
@@ -96,10 +100,11 @@ class Trainer:
             result = self.network(low)
         squared = (result - high)[..., inner, inner].square()
         loss = torch.where(self._squared, squared, (squared + _CHARBONNIER**2).sqrt()).mean()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _STEEPEST)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         with torch.no_grad():
             self._summed += loss
             for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
@@ -139,7 +144,7 @@ class Trainer:
                 "iteration": self.iteration,
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             },
             buffer,
         )
@@ -165,7 +170,8 @@ class Trainer:
             raise ValueError("its training run had other images")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, own in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
         self.iteration = iteration
 
 
