@@ -171,6 +171,18 @@ def test_what_is_not_finite_stays_where_it_is_read(target, rng, value):
     np.testing.assert_array_equal(np.isfinite(result), ~touched)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_of_many_channels_goes_no_further_than_four_rows(target, rng, value):
+    x, weight = normal(rng, 1, 16, 20, 40), normal(rng, 16, 1, 9, 9)
+    x[0, 1, 10, 17] = value
+    finite = np.isfinite(nn.conv_transpose2d(x, weight, None, 2, 4))
+    assert not finite[:, :, 16:25, 30:39].any()
+    assert finite[:, :, : 16 - 6].all()
+    assert finite[:, :, 25 + 6 :].all()
+    assert finite[..., : 30 - 2].all()
+    assert finite[..., 39 + 2 :].all()
+
+
 def test_agrees_with_torch(target, rng):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional

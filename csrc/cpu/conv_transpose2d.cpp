@@ -5,9 +5,10 @@
 namespace fastimg {
 namespace {
 
-// Cells of a stride, or of all the output if that is less: a place takes every stride-th weight.
+// Cells of a stride, or of all the output if that is less and the stride large: a place takes every stride-th weight.
 Axis axis_of(size_t axis, const Array& weight, const ConvolutionArguments& a, ptrdiff_t out_size) {
-    const ptrdiff_t kernel = weight.shape[2 + axis], cell = std::min(a.stride[axis], out_size);
+    const ptrdiff_t kernel = weight.shape[2 + axis],
+                    cell = std::min(a.stride[axis], std::max<ptrdiff_t>(out_size, kMostShuffled));
     std::vector<std::vector<AxisTap>> places(static_cast<size_t>(cell));
     for (ptrdiff_t place = 0; place < cell; ++place) {
         for (ptrdiff_t u = kernel - 1; u >= 0; --u) {

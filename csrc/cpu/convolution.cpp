@@ -133,11 +133,63 @@ private:
     const float* const data_;
 };
 
-void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_columns,
+// G of csrc/cpu/convolution_winograd.inl, for kernels of so many rows: of each finite point p its powers over the product of
+// p - q for all others q; at ∞ the last weight alone.
+template <ptrdiff_t Rows>
+using TransformOfKernels = std::array<std::array<double, Rows>, Rows + kRowsAtOnce - 1>;
+
+template <ptrdiff_t Rows>
+TransformOfKernels<Rows> transform_of_kernels() {
+    const double all_points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+    const size_t finite = size_t(Rows + kRowsAtOnce - 2);
+    TransformOfKernels<Rows> transform{};
+    for (size_t i = 0; i < finite; ++i) {
+        double power = 1;
+        for (size_t j = 0; j < finite; ++j)
+            if (j != i) power /= all_points[i] - all_points[j];
+        for (double& coefficient : transform[i]) {
+            coefficient = power;
+            power *= all_points[i];
+        }
+    }
+    transform[finite][Rows - 1] = 1;
+    return transform;
+}
+
+// Of a block, at all points. Sums are of doubles, so that weights are rounded once.
+template <ptrdiff_t Rows>
+void add_weights_at_points(Convolution& layer, const Block& block, const Kernels& kernels, ptrdiff_t group,
+                           const std::vector<AxisTap>& rows) {
+    static const TransformOfKernels<Rows> transform = transform_of_kernels<Rows>();
+    const ptrdiff_t outputs = block.outputs;
+    const Pattern& pattern = layer.patterns[block.pattern];
+    const ptrdiff_t taps = ptrdiff_t(pattern.taps.size()) * layer.inputs;
+    const size_t begin = layer.weights.size();
+    layer.weights.resize(begin + size_t(taps * outputs) * transform.size());
+    float* weight = layer.weights.data() + begin;
+    const float* const first = kernels.data + group * kernels.group + block.channel * kernels.output;
+    for_each_tap(pattern, layer.inputs, [&](ptrdiff_t input, const Tap& tap) {
+        const float* const column = first + input * kernels.input + tap.weight * kernels.column;
+        double kernel[Rows][kBlockOutputs];
+        for (size_t row = 0; row < Rows; ++row)
+            for (ptrdiff_t m = 0; m < outputs; ++m)
+                kernel[row][m] = double(column[m * kernels.output + rows[row].weight * kernels.row]);
+        for (size_t point = 0; point < transform.size(); ++point) {
+            for (ptrdiff_t m = 0; m < outputs; ++m) {
+                double sum = 0;
+                for (size_t row = 0; row < Rows; ++row) sum += transform[point][row] * kernel[row][m];
+                weight[ptrdiff_t(point) * taps * outputs + m] = float(sum);
+            }
+        }
+        weight += outputs;
+    });
+}
+
+void add_weights(Convolution& layer, const Kernels& kernels, const Geometry& geometry,
                  const ConvolutionArguments& arguments) {
     layer.weights.reserve(size_t(multiply_adds(layer)));
     for (ptrdiff_t group = 0; group < layer.groups; ++group) {
-        const WeightsOf weight_of(layer, kernels, kernel_columns, group);
+        const WeightsOf weight_of(layer, kernels, geometry.columns.kernel, group);
         for (const Block& block : layer.blocks) {
             for (ptrdiff_t m = 0; m < kBlockOutputs; ++m) {
                 const ptrdiff_t channel = group * layer.outputs + block.channel + (m < block.outputs ? m : 0);
@@ -154,13 +206,16 @@ void add_weights(Convolution& layer, const Kernels& kernels, ptrdiff_t kernel_co
                                                                                     weight_of.place(chunk.weight[i])));
                 continue;
             }
-            for (ptrdiff_t point = 0; point < std::max<ptrdiff_t>(layer.points, 1); ++point) {
-                for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
-                    const ptrdiff_t place = weight_of.place(point * kernel_columns + tap.weight);
-                    for (ptrdiff_t m = 0; m < block.outputs; ++m)
-                        layer.weights.push_back(weight_of(block.channel + m, plane, place));
-                });
+            if (layer.points > 0) {
+                (layer.points == 6 ? add_weights_at_points<3> : add_weights_at_points<5>)(layer, block, kernels, group,
+                                                                                          geometry.rows.places[0]);
+                continue;
             }
+            for_each_tap(pattern, planes_of(layer), [&](ptrdiff_t plane, const Tap& tap) {
+                const ptrdiff_t place = weight_of.place(tap.weight);
+                for (ptrdiff_t m = 0; m < block.outputs; ++m)
+                    layer.weights.push_back(weight_of(block.channel + m, plane, place));
+            });
         }
     }
 }
@@ -185,7 +240,7 @@ Convolution make_convolution(const Geometry& geometry, const Kernels& kernels, c
     find_reach(layer);
     if (points > 0) layer.reach[0] = points - 1;
     add_blocks(layer);
-    add_weights(layer, kernels, geometry.columns.kernel, arguments);
+    add_weights(layer, kernels, geometry, arguments);
     return layer;
 }
 
@@ -205,6 +260,7 @@ std::vector<Pattern> patterns_of(const Axis& rows, const Axis& columns) {
 // ---- four rows at once -------------------------------------------------------------------------------------------
 
 constexpr ptrdiff_t kFewestByPoints = 12;  // channels that make up for the transforms
+constexpr ptrdiff_t kFewestColumns = 20;   // of all kernels of an input, which make up for its transform
 
 bool is_better_by_points(const Geometry& g, const ConvolutionArguments& arguments) {
     const ptrdiff_t kernel = g.rows.kernel;
@@ -215,65 +271,83 @@ bool is_better_by_points(const Geometry& g, const ConvolutionArguments& argument
     return taps[1].input - taps[0].input == 1;
 }
 
-// G of csrc/cpu/convolution_winograd.inl, for kernels of so many rows: of each finite point p its powers over the product of
-// p - q for all others q; at ∞ the last weight alone.
-template <ptrdiff_t Rows>
-using TransformOfKernels = std::array<std::array<double, Rows>, Rows + kRowsAtOnce - 1>;
-
-template <ptrdiff_t Rows>
-TransformOfKernels<Rows> transform_of_kernels() {
-    const double all_points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
-    const size_t finite = size_t(Rows + kRowsAtOnce - 2);
-    TransformOfKernels<Rows> transform{};
-    for (size_t i = 0; i < finite; ++i) {
-        double power = 1;
-        for (size_t j = 0; j < finite; ++j)
-            if (j != i) power /= all_points[i] - all_points[j];
-        for (double& coefficient : transform[i]) {
-            coefficient = power;
-            power *= all_points[i];
-        }
-    }
-    transform[finite][Rows - 1] = 1;
-    return transform;
-}
-
-// Of all kernels, [output][input][point][column].
-template <ptrdiff_t Rows>
-std::vector<float> kernels_at_points(const Geometry& g, const Kernels& kernels) {
-    const TransformOfKernels<Rows> transform = transform_of_kernels<Rows>();
-    const ptrdiff_t outputs = g.groups * g.outputs, columns = g.columns.kernel;
-    std::vector<float> weights(size_t(outputs * g.inputs * columns) * transform.size());
-    float* weight = weights.data();
-    for (ptrdiff_t output = 0; output < outputs; ++output) {
-        for (ptrdiff_t input = 0; input < g.inputs; ++input, weight += ptrdiff_t(transform.size()) * columns) {
-            const float* const kernel = kernels.data + output / g.outputs * kernels.group +
-                                        output % g.outputs * kernels.output + input * kernels.input;
-            for (ptrdiff_t column = 0; column < columns; ++column) {
-                std::array<double, Rows> taps;
-                for (size_t row = 0; row < taps.size(); ++row)
-                    taps[row] =
-                        double(kernel[g.rows.places[0][row].weight * kernels.row + column * kernels.column]);
-                for (size_t point = 0; point < transform.size(); ++point)
-                    weight[ptrdiff_t(point) * columns + column] =
-                        float(std::inner_product(taps.begin(), taps.end(), transform[point].begin(), 0.0));
-            }
-        }
-    }
-    return weights;
-}
-
 Convolution make_by_points(const Geometry& g, const Kernels& kernels, const ConvolutionArguments& arguments) {
-    const ptrdiff_t points = g.rows.kernel + kRowsAtOnce - 1, columns = g.columns.kernel;
-    const std::vector<float> weights =
-        g.rows.kernel == 3 ? kernels_at_points<3>(g, kernels) : kernels_at_points<5>(g, kernels);
     const Axis first{1, 1, 1, {{{g.rows.places[0][0].input, 0}}}};
-    const Axis fours{kRowsAtOnce, kRowsAtOnce, points, {}};
-    const ptrdiff_t per_input = points * columns;
-    return make_convolution(
-        {fours, g.columns, g.groups, g.inputs, g.outputs},
-        {weights.data(), g.outputs * g.inputs * per_input, g.inputs * per_input, per_input, columns, 1}, arguments,
-        patterns_of(first, g.columns), points);
+    const Axis fours{kRowsAtOnce, kRowsAtOnce, g.rows.kernel, g.rows.places};
+    return make_convolution({fours, g.columns, g.groups, g.inputs, g.outputs}, kernels, arguments,
+                            patterns_of(first, g.columns), g.rows.kernel + kRowsAtOnce - 1);
+}
+
+// ---- transposed, four rows at once --------------------------------------------------------------------------------
+
+// The inputs that the places of an axis read, one behind the other.
+struct Union {
+    ptrdiff_t first, count;
+};
+
+Union union_of(const Axis& axis) {
+    ptrdiff_t least = PTRDIFF_MAX, greatest = PTRDIFF_MIN;
+    for (const std::vector<AxisTap>& taps : axis.places) {
+        for (const AxisTap tap : taps) {
+            least = std::min(least, tap.input);
+            greatest = std::max(greatest, tap.input);
+        }
+    }
+    return {least, greatest - least + 1};
+}
+
+ptrdiff_t taps_of(const Axis& axis) {
+    ptrdiff_t taps = 0;
+    for (const std::vector<AxisTap>& place : axis.places) taps += ptrdiff_t(place.size());
+    return taps;
+}
+
+// Rows of a kernel that has them, and can be computed four rows at once; 0 where none can.
+ptrdiff_t kernel_by_points(ptrdiff_t rows) { return rows < 2 ? 0 : rows <= 3 ? 3 : rows <= 5 ? 5 : 0; }
+
+// The places of a cell as channels of one convolution, which a pixel shuffle puts where they belong. Kernels are filled up
+// with zeros, and may be by so many that nothing is won.
+bool is_better_shuffled(const Geometry& g, const ConvolutionArguments& arguments) {
+    const ptrdiff_t factor = g.rows.cell, rows = kernel_by_points(union_of(g.rows).count);
+    if (arguments.multiplier != Multiplier::floats || g.inputs < kFewestByPoints || rows == 0) return false;
+    if (factor < 2 || factor > kMostShuffled || g.columns.cell != factor) return false;
+    const ptrdiff_t columns = union_of(g.columns).count * factor * factor * g.outputs;
+    const double products = double((rows + kRowsAtOnce - 1) * columns) / kRowsAtOnce;
+    const double direct = double(taps_of(g.rows) * taps_of(g.columns) * g.outputs);
+    return columns >= kFewestColumns && products < 0.7 * direct;
+}
+
+Convolution make_shuffled(const Geometry& g, const Kernels& kernels, ConvolutionArguments arguments) {
+    const Union rows = union_of(g.rows), columns = union_of(g.columns);
+    const ptrdiff_t factor = g.rows.cell, kernel_rows = kernel_by_points(rows.count);
+    const auto axis = [](ptrdiff_t first, ptrdiff_t kernel) {
+        std::vector<AxisTap> taps;
+        for (ptrdiff_t u = 0; u < kernel; ++u) taps.push_back({first + u, u});
+        return Axis{1, 1, kernel, {taps}};
+    };
+    const Geometry shuffled{axis(rows.first, kernel_rows), axis(columns.first, columns.count), g.groups, g.inputs,
+                            g.outputs * factor * factor};
+    const ptrdiff_t per_input = kernel_rows * columns.count, per_output = g.inputs * per_input;
+    const Kernels all{nullptr, shuffled.outputs * per_output, per_output, per_input, columns.count, 1};
+    std::vector<float> weights(size_t(g.groups * all.group)), bias, slope;
+    for (ptrdiff_t channel = 0; channel < g.groups * shuffled.outputs; ++channel) {
+        const ptrdiff_t group = channel / shuffled.outputs, output = channel / (factor * factor);
+        bias.push_back(arguments.bias != nullptr ? arguments.bias[output] : 0.0f);
+        slope.push_back(arguments.slope != nullptr ? arguments.slope[output] : 0.0f);
+        for (ptrdiff_t input = 0; input < g.inputs; ++input)
+            for (const AxisTap y : g.rows.places[size_t(channel / factor % factor)])
+                for (const AxisTap x : g.columns.places[size_t(channel % factor)])
+                    weights[size_t(channel * all.output + input * all.input + (y.input - rows.first) * all.row +
+                                   x.input - columns.first)] =
+                        kernels.data[group * kernels.group + output % g.outputs * kernels.output +
+                                     input * kernels.input + y.weight * kernels.row + x.weight * kernels.column];
+    }
+    arguments.bias = bias.data();
+    arguments.slope = slope.data();
+    Convolution layer =
+        make_by_points(shuffled, {weights.data(), all.group, all.output, all.input, all.row, all.column}, arguments);
+    layer.shuffles.push_back(factor);
+    return layer;
 }
 
 // ---- few output channels ------------------------------------------------------------------------------------------
@@ -319,6 +393,7 @@ Convolution make_sum_of_rows(const Geometry& g, ConvolutionArguments arguments) 
 
 std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& kernels,
                                            const ConvolutionArguments& arguments) {
+    if (is_better_shuffled(g, arguments)) return {make_shuffled(g, kernels, arguments)};
     if (is_better_by_rows(g)) return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
     if (is_better_by_points(g, arguments)) return {make_by_points(g, kernels, arguments)};
     return {make_convolution(g, kernels, arguments, patterns_of(g.rows, g.columns))};

@@ -4,9 +4,9 @@
 // j * cell[1] + column) and reads the input around (i * step[0], j * step[1]):
 //
 //   convolution              cell (1, 1), step = stride
-//   transposed convolution   cell = stride (or all the output, if that is less), step (1, 1): each place in a cell is
-//                            one phase of the stride and is an ordinary convolution of the input with every stride-th
-//                            weight; no zero is ever inserted
+//   transposed convolution   cell = stride (or about all the output, if that is less), step (1, 1): each place in a cell
+//                            is one phase of the stride and is an ordinary convolution of the input with every stride-th
+//                            weight; no zero is ever inserted into the input
 //
 // A pattern says which inputs a place in the cell reads, through which weights. Outputs are computed in blocks of some
 // channels at one place, held in registers together, so that a loaded input serves them all.
@@ -17,6 +17,8 @@
 //
 // Kernels of three or five rows over many channels are computed four rows of outputs at a time, with a half or two fifths of
 // the multiplications (convolution_winograd.inl).
+// So are transposed ones of which that leaves few enough: their phases become the channels of one convolution, with zeros
+// for weights that a phase lacks, and a pixel shuffle.
 //
 // Every output is bias + w[0] * x[0] + w[1] * x[1] + ... in the one order of its pattern, whatever the strip, the
 // thread or the vector width it is computed in; of four rows, each is made of such sums in the one way.
@@ -61,6 +63,7 @@ struct ConvolutionArguments {
 
 constexpr int kBlockOutputs = 16;  // at most
 constexpr int kRowsAtOnce = 4;     // by Winograd's algorithm
+constexpr int kMostShuffled = 8;   // rows and columns of a cell whose places are channels of one convolution
 
 // Channels of a block, at most. With 32 registers 8: as many multiply-adds as of 4, for half as many loads of input, most of
 // which straddle two cache lines where vectors are as long as those. A tile has 16 rows.

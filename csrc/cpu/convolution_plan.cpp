@@ -9,10 +9,10 @@
 namespace fastimg {
 namespace {
 
-constexpr double kWindowsBytes = 1 << 20;      // of all windows of a thread, where strips need not be narrow for it
+constexpr double kWindowsBytes = 1 << 20;      // of all windows of a thread: what L2 holds
 constexpr double kMostWindowsBytes = 8 << 20;  // however narrow
 constexpr double kBytesPerCycle = 8;           // from and to what is beyond L2
-constexpr double kRowCycles = 200;             // to begin a row of an image: its page is mostly a new one
+constexpr double kRowCycles = 1000;            // to begin a row of an image: its page is mostly a new one
 constexpr ptrdiff_t kNarrowest = 4;            // strips, in lanes
 constexpr ptrdiff_t kStepRows[] = {32, 16, 8, 4, 2, 1};
 
@@ -123,21 +123,23 @@ void Plan::choose_strips() {
 }
 
 // What a column of the result costs, for a row of the last layer's cells: the arithmetic of all layers, with that of halos and
-// of lanes that are thrown away, the rows that begin, and the passage of windows that do not fit into L2.
+// of lanes that are thrown away, the rows that begin, and the passage of what does not fit into L2: windows at each step, rows once.
 double Plan::cycles(const std::vector<ptrdiff_t>& heights) const {
     const Interval strip = this->strip(divide_up(cells_[1], strip_columns_) / 2);
     const std::vector<Extent> extents = this->extents(1, strip);
     const ptrdiff_t in_channels = layers_[0].groups * layers_[0].inputs;
     double cycles =
         kRowCycles * double(in_channels * sizes_[0][0] + out_channels_ * sizes_.back()[0]) / double(cells_[0]);
-    double bytes = 0;
+    double bytes = 0, bytes_of_row = 0;  // of the last layer's cells
     for (size_t l = 0; l < layers_.size(); ++l) {
         cycles +=
             cell_cycles_[l] * double(round_up(extents[l].cells.size(), costs_.lanes) * cells(l, 0)) / double(cells_[0]);
         bytes += double(costs_.bytes(l, heights[l], extents[l].read.size()));
+        bytes_of_row += double(costs_.bytes(l, 1, extents[l].read.size()) * sizes_[l][0]) / double(cells_[0]);
     }
     if (bytes > kMostWindowsBytes) cycles *= 1e3;
-    if (bytes > kWindowsBytes) cycles += bytes / double(step_rows_) / kBytesPerCycle;
+    const double beyond = std::max(1 - kWindowsBytes / bytes, 0.0);  // L2
+    cycles += beyond * (bytes / double(step_rows_) + bytes_of_row) / kBytesPerCycle;
     const double rows = double(step_rows_ * layers_.back().step[0]);
     return cycles * (1 + 0.05 / rows) / double(strip.size());
 }
