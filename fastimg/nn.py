@@ -200,9 +200,9 @@ def conv_transpose2d(
     Each of the ``stride**2`` phases of the output is computed as a convolution of the input with the weights that fall
     on it: ``C / groups * O * kernel height * kernel width`` multiply-adds per input sample, none with an inserted zero.
     Infinities and NaNs go the way of the arithmetic. On the CPU, kernels of 6 rows and columns and more from 12
-    channels and more are computed four rows of every phase at a time where that takes fewer multiplications, as those of
-    `conv2d` are: an infinity or a NaN makes NaN of what is up to three input samples above and below and one beside the
-    outputs that it feeds, too.
+    channels and more are computed four rows of every phase at a time where that takes fewer multiplications, as
+    those of `conv2d` are: an infinity or a NaN makes NaN of what is up to three input samples above and below and one
+    beside the outputs that it feeds, too.
 
     Examples
     --------
