@@ -76,7 +76,7 @@ inline size_t points_size(const Convolution& layer, const Layout& points) {
 }
 
 template <int Points>
-void transform_lines(float* to, const Layout& points, const float* from, const Layout& rows, ptrdiff_t planes) {
+void transform_lines(float* to, Layout points, const float* from, Layout rows, ptrdiff_t planes) {
     for (ptrdiff_t plane = 0; plane < planes; ++plane) {
         for (ptrdiff_t column = 0; column < points.plane_stride; column += kLanes) {
             Floats d[Points], v[Points];
@@ -110,14 +110,18 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
         run(at_point, in + point * point_stride, sums + point * outputs * line, lines);
         at_point.weights += block.taps * outputs;
     }
+    const Activation activation = block.activation;
     for (ptrdiff_t m = 0; m < outputs; ++m) {
+        // Here, because what is stored might change them where they stand.
+        const float slope = block.slope[m];
+        float* rows[kRowsAtOnce];
+        for (int row = 0; row < kRowsAtOnce; ++row) rows[row] = out + out_offset[row * outputs + m];
         for (ptrdiff_t column = 0; column < line; column += kLanes) {
             Floats s[Points], y[kRowsAtOnce];
             for (int i = 0; i < Points; ++i) s[i] = load(sums + (i * outputs + m) * line + column);
             transform_sums(y, s);
             for (int row = 0; row < kRowsAtOnce; ++row)
-                store(out + out_offset[row * outputs + m] + column,
-                      activated(y[row], block.activation, block.slope[m]));
+                store(rows[row] + column, activated(y[row], activation, slope));
         }
     }
 }
