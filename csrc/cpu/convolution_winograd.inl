@@ -120,8 +120,7 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
             Floats s[Points], y[kRowsAtOnce];
             for (int i = 0; i < Points; ++i) s[i] = load(sums + (i * outputs + m) * line + column);
             transform_sums(y, s);
-            for (int row = 0; row < kRowsAtOnce; ++row)
-                store(rows[row] + column, activated(y[row], activation, slope));
+            for (int row = 0; row < kRowsAtOnce; ++row) store(rows[row] + column, activated(y[row], activation, slope));
         }
     }
 }
