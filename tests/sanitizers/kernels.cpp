@@ -212,10 +212,11 @@ void warp_images(const std::string& target) {
 }
 
 // A chain with layers that compute four rows at once, a stride, a deconvolution, a sum and a pixel shuffle, by all that
-// multiplies; and its first layers alone.
+// multiplies; and its first layers and a large deconvolution alone.
 void convolve(const std::string& target) {
     Image first(DType::f32, {16, 1, 5, 5}), wide(DType::f32, {17, 16, 3, 3}), second(DType::f32, {9, 17, 3, 3}),
-        third(DType::f32, {9, 2, 4, 4}), fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3});
+        third(DType::f32, {9, 2, 4, 4}), fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3}),
+        large(DType::f32, {16, 1, 9, 9});
     std::vector<Multiplier> multipliers = bfloat16_multipliers();
     multipliers.push_back(Multiplier::floats);
     for (const Multiplier multiplier : multipliers) {
@@ -264,6 +265,12 @@ void convolve(const std::string& target) {
                 });
                 compare_threads(target + " convolution of four rows", more, [&](int threads, const Array& to) {
                     fastimg::convolve_alone({layers[1]}, y, to, threads);
+                });
+                Image enlarged(DType::f32, {2, 1, 2 * rows, 2 * columns});
+                const std::vector<Convolution> deconvolution =
+                    make_conv_transpose2d(large.array(), arguments(2, 4, Activation::none), {2 * rows, 2 * columns});
+                compare_threads(target + " deconvolution of four rows", enlarged, [&](int threads, const Array& to) {
+                    fastimg::convolve_alone(deconvolution, y, to, threads);
                 });
             }
         }
