@@ -218,7 +218,7 @@ private:
             const T* const from = x.at(image_, channel, row);
             const ptrdiff_t in_line = 64 / ptrdiff_t(sizeof(T));
             for (ptrdiff_t i = std::max<ptrdiff_t>(read.begin, 0); i < std::min(read.end, x.shape[3]); i += in_line)
-                __builtin_prefetch(from + i, 0, 2);
+                __builtin_prefetch(from + i, 0);
         }
 
         // Rows of cells, over the strip's columns.
