@@ -11,7 +11,7 @@
 // The colour map may depend on the mean colour, which is known when the strip is the whole image. Larger images that
 // ask for it are gathered twice, once for the mean.
 //
-// What limits: of uint8 RGB, 16 pixels take 4 gathers of 8 lanes and about 100 instructions for the samples, 50 for
+// What limits: of uint8 RGB, 16 pixels take 32 loads and about 130 instructions for the samples, 50 for
 // the colours, and 3 vectors of normal numbers at about 90 each.
 
 #include "support/gather.inl"
@@ -131,10 +131,10 @@ struct Pair {
     static constexpr int kWords = (2 * kChannels * int(sizeof(T)) + 3) / 4;
     Ints words[kWords];
 
-    [[gnu::always_inline]] Pair(const T* from, Ints bytes) {
+    [[gnu::always_inline]] Pair(const T* from, const int32_t* offset) {
         for (int word = 0; word + 1 < kWords; word += 2)
-            gather_pairs((const char*)from + 4 * word, bytes, words[word], words[word + 1]);
-        if constexpr (kWords % 2 == 1) words[kWords - 1] = gather_words((const char*)from + 4 * (kWords - 1), bytes);
+            gather_pairs((const char*)from + 4 * word, offset, words[word], words[word + 1]);
+        if constexpr (kWords % 2 == 1) words[kWords - 1] = gather_words((const char*)from + 4 * (kWords - 1), offset);
     }
     [[gnu::always_inline]] Floats operator()(int k, int channel) const {
         const int byte = (k * kChannels + channel) * int(sizeof(T));
@@ -188,8 +188,10 @@ void sample(const T* pixels, const Window& window, const double* m, const Tile& 
         for (ptrdiff_t x = 0; x < tile.columns; x += kLanes) {
             const Places column(m[1] * y + m[2], m[0], tile.x + x, window.columns);
             const Places row(m[4] * y + m[5], m[3], tile.x + x, window.rows);
+            alignas(64) int32_t offset[kLanes];
             const Ints bytes = row.whole * row_bytes + column.whole * pixel_bytes;
-            const Pair<T, kChannels> upper(pixels, bytes), lower(below, bytes);
+            std::memcpy(offset, &bytes, sizeof bytes);
+            const Pair<T, kChannels> upper(pixels, offset), lower(below, offset);
             for (int c = 0; c < kChannels; ++c) {
                 const Floats a = between(upper(0, c), upper(1, c), column.rest);
                 const Floats b = between(lower(0, c), lower(1, c), column.rest);

@@ -3,14 +3,14 @@
 // A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
 // stays in the cache. Of a line of a tile the places are computed first, for all maps alike: whole coordinates and the
 // fractions between them; a line ahead, so that what it reads is on its way while another is sampled. Then vectors of
-// pixels are sampled: where all taps of all lanes are inside, by gathers of 64 bits, each of which brings as many
-// channels, and neighbouring taps, as fit in (one the two taps of three bytes in a row); elsewhere tap by tap, and where
-// all are outside not at all. Channels come out as lines of their own and are interleaved on their way to memory.
-// (Vectors of whole pixels, each tap one load of its channels, are no faster than gathers here, and slower for bytes.)
+// pixels are sampled, of those lanes whose taps are all inside: a load of up to 128 bits for each lane brings as many
+// channels, and neighbouring taps, as fit in (one the two taps of five bytes in a row). The few other lanes are fetched
+// tap by tap afterwards; vectors that are all outside are not sampled. Channels come out as lines of their own and are
+// interleaved on their way to memory. Of floats with three or four channels a tap is one load, and pixels come out whole.
 //
-// What limits: for 16 pixels of uint8 RGB a linear sample takes 4 gathers of 8 lanes, 32 loads, and about 100 vector
-// instructions; of float32 RGB 12 such gathers. The image and the result move through memory once, if the map keeps
-// neighbours together.
+// What limits: for 16 pixels a linear sample of a grey image takes 32 loads, 16 to 32 more of where they are, 28
+// instructions that put them together, and about 10 of arithmetic, 20 of bytes; the places another 40. The image and the
+// result move through memory once, if the map keeps neighbours together.
 //
 // Coordinates are sums of rounded products, never fused: they are the same for every instruction set, so that the
 // nearest pixel is.
@@ -46,6 +46,24 @@ struct Places {
     }
 };
 
+template <int... J>
+[[gnu::always_inline]] inline Ints lower_halves(Ints a, Ints b, std::integer_sequence<int, J...>) {
+    return __builtin_shufflevector(a, b, (2 * J)...);
+}
+// Of the 64-bit lanes of a and b.
+[[gnu::always_inline]] inline Ints lower_halves(Ints a, Ints b) {
+    return lower_halves(a, b, std::make_integer_sequence<int, kLanes>{});
+}
+
+using Unsigned = VectorOf<uint32_t>::type;
+
+inline Ints load_ints(const int32_t* from) {
+    Ints v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+inline void store_ints(int32_t* to, Ints v) { std::memcpy(to, &v, sizeof v); }
+
 inline Doubles whole_below(Doubles x) {  // for |x| <= 2^31
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
     return (Doubles)_mm512_roundscale_pd((__m512d)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -58,26 +76,63 @@ inline Doubles whole_below(Doubles x) {  // for |x| <= 2^31
 #endif
 }
 
-// Splits n coordinates; `at(i)` gives those from i on. They may be anything, or are known to be near.
-template <bool Anything, class A, class At>
-[[gnu::always_inline]] inline void split(ptrdiff_t n, At&& at, int32_t* whole, A* rest) {
+// For interpolation in float coordinates are rounded to multiples of 2^-24, if they are near. The sum with kFixed is a
+// fixed-point number then: its lower 24 bits are the fraction, those above the whole, and its exponent is always the same.
+constexpr double kNear = 0x1p27;
+constexpr double kFixed = 0x1.8p28;
+constexpr int kFractionBits = 24;
+
+// Splits n coordinates so; `at(i)` gives those from i on, and something beyond n. False if one is not near: nothing is
+// of use then.
+template <class At>
+[[gnu::always_inline]] inline bool split_near(ptrdiff_t n, At&& at, int32_t* whole, float* rest) {
+    typedef uint64_t Bits __attribute__((vector_size(kVectorBytes)));
+    constexpr uint64_t exponent = uint64_t(1023 + 28) << 52, zero = exponent + (uint64_t(1) << 51);  // kFixed, as bits
+    Bits differ{};
+    for (ptrdiff_t i = 0; i < n; i += kLanes) {
+        const Bits a = (Bits)(at(i) + kFixed), b = (Bits)(at(i + kDoubleLanes) + kFixed);
+        differ |= (a ^ exponent) | (b ^ exponent);
+        const Ints above = lower_halves((Ints)(a >> kFractionBits), (Ints)(b >> kFractionBits)) -
+                           int32_t(uint32_t(zero >> kFractionBits));
+        const Ints below = lower_halves((Ints)a, (Ints)b) & ((1 << kFractionBits) - 1);
+        store_ints(whole + i, above);
+        store(rest + i, __builtin_convertvector(below, Floats) * 0x1p-24f);
+    }
+    return !any((Ints)(differ >> 52 != 0));
+}
+
+// Splits n coordinates; `at(i)` gives those from i on, and `is_near(at)` whether all are known to be below kFar. With a
+// `shift` nothing but their wholes matters.
+template <class A, class At, class IsNear>
+[[gnu::always_inline]] inline void split(ptrdiff_t n, double shift, At&& at, IsNear&& is_near, int32_t* whole,
+                                         A* rest) {
     typedef int32_t Whole __attribute__((vector_size(kDoubleLanes * sizeof(int32_t))));
     typedef A Rest __attribute__((vector_size(kDoubleLanes * sizeof(A))));
+    constexpr bool is_float = std::is_same_v<A, float>;
+    if constexpr (is_float)
+        if (shift == 0 && split_near(n, at, whole, rest)) return;
+    const bool anything = !is_near(at);
     for (ptrdiff_t i = 0; i < n; i += kDoubleLanes) {
-        const Doubles coordinate = at(i);
+        Doubles coordinate = at(i) + shift;
+        if (is_float && shift == 0) {
+            const Doubles rounded = coordinate + kFixed - kFixed;
+            coordinate = coordinate >= -kNear && coordinate < kNear ? rounded : coordinate;
+        }
         Doubles near = coordinate;
-        if constexpr (Anything) {
+        if (anything) {
             near = near > -kFar ? near : Doubles{} - kFar;  // NaN goes
             near = near < kFar ? near : Doubles{} + kFar;
         }
         Doubles below = whole_below(near);
         const Rest fraction = __builtin_convertvector(near - below, Rest);
-        if constexpr (Anything) below = coordinate - coordinate == 0 ? below : Doubles{} + double(kNowhere);
+        if (anything) below = coordinate - coordinate == 0 ? below : Doubles{} + double(kNowhere);
         const Whole index = __builtin_convertvector(below, Whole);
         std::memcpy(whole + i, &index, sizeof index);
         std::memcpy(rest + i, &fraction, sizeof fraction);
     }
 }
+
+constexpr auto unknown = [](const auto&) { return false; };  // for coordinates that may be anything
 
 // The products of a matrix with the columns of a tile. They pass through memory, so no compiler fuses them into the sums.
 struct Products {
@@ -109,17 +164,11 @@ void places_of(const double* m, const Products& products, ptrdiff_t y, ptrdiff_t
             const double begin = at(0)[0], end = at(kTileColumns - kDoubleLanes)[kDoubleLanes - 1];
             return std::abs(begin) < kFar && std::abs(end) < kFar;
         };
-        const auto split_line = [&](auto&& at, int32_t* whole, A* rest) {
-            if (is_near(at))
-                split<false>(n, at, whole, rest);
-            else
-                split<true>(n, at, whole, rest);
-        };
-        split_line([&](ptrdiff_t i) { return column(i) + shift; }, places.column, places.right);
-        split_line([&](ptrdiff_t i) { return row(i) + shift; }, places.row, places.down);
+        split(n, shift, column, is_near, places.column, places.right);
+        split(n, shift, row, is_near, places.row, places.down);
     } else {
-        split<true>(n, [&](ptrdiff_t i) { return column(i) / divisor(i) + shift; }, places.column, places.right);
-        split<true>(n, [&](ptrdiff_t i) { return row(i) / divisor(i) + shift; }, places.row, places.down);
+        split(n, shift, [&](ptrdiff_t i) { return column(i) / divisor(i); }, unknown, places.column, places.right);
+        split(n, shift, [&](ptrdiff_t i) { return row(i) / divisor(i); }, unknown, places.row, places.down);
     }
 }
 
@@ -128,15 +177,15 @@ template <class A, class S>
 void places_of(const S* rows, const S* columns, ptrdiff_t stride, ptrdiff_t n, double shift, Places<A>& places) {
     const auto line = [&](const S* from) {
         return [=](ptrdiff_t i) {
-            if (stride == 1 && i + kDoubleLanes <= n) return load_doubles(from + i) + shift;
+            if (stride == 1 && i + kDoubleLanes <= n) return load_doubles(from + i);
             Doubles v{};
             for (ptrdiff_t lane = 0; lane < std::min<ptrdiff_t>(n - i, kDoubleLanes); ++lane)
                 v[lane] = double(from[(i + lane) * stride]);
-            return v + shift;
+            return v;
         };
     };
-    split<true>(n, line(columns), places.column, places.right);
-    split<true>(n, line(rows), places.row, places.down);
+    split(n, shift, line(columns), unknown, places.column, places.right);
+    split(n, shift, line(rows), unknown, places.row, places.down);
 }
 
 // ---- an image and its taps -----------------------------------------------------------------------------------------
@@ -226,7 +275,7 @@ void with_places(const Map& map, ptrdiff_t index, ptrdiff_t images, ptrdiff_t ro
 // A row of N taps of pixels that all lie inside, gathered. `Channels` if known when compiling, else 0.
 template <class T, int N, int Channels>
 struct Gathered {
-    // 64 bits at a time, and 32 at the end if they are enough; tap by tap where the number of channels is not known.
+    // 128 bits at a time, then 64 and 32 if they are enough; tap by tap where the number of channels is not known.
     static constexpr int kBytes = N * Channels * int(sizeof(T));
     static constexpr int kWords = std::max((kBytes + 3) / 4, 1);
     static constexpr bool kPacked = Channels > 0;
@@ -236,17 +285,18 @@ struct Gathered {
         return divide_up(kPacked ? 4 * kWords - kBytes : 4 - int(sizeof(T)), channels * ptrdiff_t(sizeof(T)));
     }
 
-    const char* row;  // the image's, to which `bytes` are added
-    Ints bytes;
+    const char* row;  // the image's, to which `offset` is added
+    const int32_t* offset;
     ptrdiff_t pixel_bytes;
     Ints words[kWords];
 
-    [[gnu::always_inline]] Gathered(const char* row, Ints bytes, ptrdiff_t pixel_bytes)
-        : row(row), bytes(bytes), pixel_bytes(pixel_bytes) {
+    [[gnu::always_inline]] Gathered(const char* row, const int32_t* offset, ptrdiff_t pixel_bytes)
+        : row(row), offset(offset), pixel_bytes(pixel_bytes) {
         if constexpr (kPacked) {
-            for (int word = 0; word + 1 < kWords; word += 2)
-                gather_pairs(row + 4 * word, bytes, words[word], words[word + 1]);
-            if constexpr (kWords % 2 == 1) words[kWords - 1] = gather_words(row + 4 * (kWords - 1), bytes);
+            constexpr int quads = kWords / 4, rest = kWords % 4;
+            for (int k = 0; k < quads; ++k) gather_quads(row + 16 * k, offset, words + 4 * k);
+            if constexpr (rest >= 2) gather_pairs(row + 16 * quads, offset, words[4 * quads], words[4 * quads + 1]);
+            if constexpr (rest % 2 == 1) words[kWords - 1] = gather_words(row + 4 * (kWords - 1), offset);
         }
     }
 
@@ -255,7 +305,7 @@ struct Gathered {
             const int byte = (k * Channels + int(channel)) * int(sizeof(T));
             return element_of<T>(words[byte / 4], 8 * (byte % 4));
         } else {
-            return element_of<T>(gather_words(row + k * pixel_bytes + channel * ptrdiff_t(sizeof(T)), bytes), 0);
+            return element_of<T>(gather_words(row + k * pixel_bytes + channel * ptrdiff_t(sizeof(T)), offset), 0);
         }
     }
 };
@@ -273,23 +323,34 @@ inline ptrdiff_t folded(ptrdiff_t i, ptrdiff_t n, BorderMode border) {
     return once >= 0 && once < n ? once : border_index(i, n, border);
 }
 
-// N by N taps of pixels that lie anywhere, fetched one by one.
+// Some lanes of a vector.
+struct Lanes {
+    int count = 0;
+    int lane[kLanes];
+
+    void add(int i) { lane[count++] = i; }
+    const int* begin() const { return lane; }
+    const int* end() const { return lane + count; }
+};
+
+// N by N taps of pixels that lie anywhere, fetched one by one for some lanes; the others are 0.
 template <class A, class T, int N>
 struct Fetched {
     static constexpr ptrdiff_t kOutside = std::numeric_limits<ptrdiff_t>::min();
     const Image<const T>& image;
+    const Lanes& lanes;
     A constant;
     ptrdiff_t column[N][kWidth<A>], row[N][kWidth<A>];
     bool outside[kWidth<A>];  // all taps, so that the sum is the constant however the weights are rounded
 
-    Fetched(const Image<const T>& image, const Places<A>& places, ptrdiff_t i, ptrdiff_t first, BorderMode border,
-            A constant)
-        : image(image), constant(constant) {
+    Fetched(const Image<const T>& image, const Places<A>& places, ptrdiff_t i, const Lanes& lanes, ptrdiff_t first,
+            BorderMode border, A constant)
+        : image(image), lanes(lanes), constant(constant) {
         const auto offset = [&](int32_t place, ptrdiff_t tap, ptrdiff_t length, ptrdiff_t stride) {
             const ptrdiff_t index = place == kNowhere ? -1 : folded(place + first + tap, length, border);
             return index < 0 ? kOutside : index * stride;
         };
-        for (int lane = 0; lane < kWidth<A>; ++lane) {
+        for (int lane : lanes) {
             bool column_inside = false, row_inside = false;
             for (int k = 0; k < N; ++k) {
                 column[k][lane] = offset(places.column[i + lane], k, image.columns, image.column_stride);
@@ -302,9 +363,9 @@ struct Fetched {
     }
 
     Vector<A> operator()(int j, int k, ptrdiff_t channel) const {
-        A values[kWidth<A>];
+        A values[kWidth<A>] = {};
         const T* const data = image.data + channel * image.channel_stride;
-        for (int lane = 0; lane < kWidth<A>; ++lane) {
+        for (int lane : lanes) {
             const ptrdiff_t x = column[k][lane], y = row[j][lane];
             values[lane] = x == kOutside || y == kOutside ? constant : load_scalar<A>(data + (x + y));
         }
@@ -436,7 +497,7 @@ constexpr bool kWholePixels = std::is_same_v<T, float> && Channels >= 3;
 // A pixel at a time, of 3 or 4 channels: what lies at so many bytes from `from`, to whole pixels from `to` on. Four
 // floats are read and written of each, in the order of memory.
 template <int N, int Channels>
-[[gnu::always_inline]] inline void sample_pixels(const char* from, Ints bytes, ptrdiff_t row_bytes,
+[[gnu::always_inline]] inline void sample_pixels(const char* from, const int32_t* offset, ptrdiff_t row_bytes,
                                                  const Weights<N, Floats>& right, const Weights<N, Floats>& down,
                                                  const Finish<float>& finish, float* to) {
     typedef float Pixel __attribute__((vector_size(4 * sizeof(float))));
@@ -446,8 +507,6 @@ template <int N, int Channels>
         store(across_weights[k], right.value[k]);
         store(down_weights[k], down.value[k]);
     }
-    alignas(64) int32_t offset[kLanes];
-    std::memcpy(offset, &bytes, sizeof bytes);
     for (int lane = 0; lane < kLanes; ++lane, to += Channels) {
         Weights<N, Pixel> across_pixel, down_pixel;
         for (int k = 0; k < n_weights; ++k) {
@@ -467,79 +526,125 @@ template <int N, int Channels>
     }
 }
 
+// Of which first taps all N by N are loaded without a look: of so many columns and rows of the image.
+struct Reach {
+    uint32_t columns = 0, rows = 0;
+};
+
+template <class T, int N, int Channels>
+Reach reach_of(const Image<const T>& image) {
+    const double extent = double(std::abs(image.row_stride)) * double(image.rows) +
+                          double(image.columns) * double(image.channels);  // in elements
+    if (!image.adjacent() || extent * double(sizeof(T)) >= 0x1p31) return {};
+    const ptrdiff_t excess =
+        kWholePixels<T, Channels> ? Channels % 4 != 0 : Gathered<T, N, Channels>::excess(image.channels);
+    const ptrdiff_t columns = image.columns - N + 1 - excess, rows = image.rows - N + 1;
+    return columns > 0 && rows > 0 ? Reach{uint32_t(columns), uint32_t(rows)} : Reach{};
+}
+
+// The first taps of n places, whole vectors of them.
+template <class T, int N>
+struct FirstTaps {
+    const Image<const T>& image;
+    const Places<float>& places;
+    const Reach reach;
+    const bool fades;                          // beyond the border is a constant
+    alignas(64) int32_t offset[kTileColumns];  // in bytes; 0 beyond the reach
+    uint32_t touched = 0, empty = 0;           // vectors of which something is beyond the reach; all of the image
+
+    FirstTaps(const Image<const T>& image, const Places<float>& places, ptrdiff_t n, Reach reach, bool fades)
+        : image(image), places(places), reach(reach), fades(fades) {
+        const auto row_bytes = uint32_t(image.row_stride * ptrdiff_t(sizeof(T)));
+        const auto pixel_bytes = uint32_t(image.channels * ptrdiff_t(sizeof(T)));
+        for (ptrdiff_t i = 0, bit = 1; i < n; i += kLanes, bit *= 2) {
+            const Unsigned x = column(i), y = row(i);
+            const Ints far = (x >= reach.columns) | (y >= reach.rows);
+            store_ints(offset + i, (Ints)(y * row_bytes + x * pixel_bytes) & ~far);
+            if (any(far)) (any(~beyond_image(i)) ? touched : empty) |= uint32_t(bit);
+        }
+    }
+
+    Unsigned column(ptrdiff_t i) const { return (Unsigned)load_ints(places.column + i) + uint32_t(kFirst<N>); }
+    Unsigned row(ptrdiff_t i) const { return (Unsigned)load_ints(places.row + i) + uint32_t(kFirst<N>); }
+
+    Ints beyond_reach(ptrdiff_t i) const { return (column(i) >= reach.columns) | (row(i) >= reach.rows); }
+
+    // Lanes that show nothing but the constant.
+    Ints beyond_image(ptrdiff_t i) const {
+        if (!fades) return Ints{};
+        return (column(i) + uint32_t(N - 1) >= uint32_t(image.columns + N - 1)) |
+               (row(i) + uint32_t(N - 1) >= uint32_t(image.rows + N - 1));
+    }
+};
+
 // Of n pixels at `places`, whole vectors of them: channel c of pixel i at lines[c * kTileColumns + i], or of whole pixels
 // at lines[i * Channels + c].
 template <class A, class T, int N, int Channels>
 void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, const Finish<A>& finish, A* lines) {
     using V = Vector<A>;
-    constexpr int first = int(kFirst<N>), reach = int(kLast<N>);
     constexpr bool whole_pixels = kWholePixels<T, Channels>;
     const ptrdiff_t channels = Channels > 0 ? Channels : image.channels;
-    const auto position = [](ptrdiff_t c, ptrdiff_t i) {
-        return whole_pixels ? i * Channels + c : c * kTileColumns + i;
+    const auto at = [&](ptrdiff_t c, ptrdiff_t i) -> A& {
+        return lines[whole_pixels ? i * Channels + c : c * kTileColumns + i];
     };
-    const auto put = [&](ptrdiff_t c, ptrdiff_t i, V v) {
-        if constexpr (whole_pixels)
-            for (int lane = 0; lane < kWidth<A>; ++lane) lines[position(c, i + lane)] = v[lane];
-        else
-            store(lines + position(c, i), v);
-    };
-    [[maybe_unused]] int32_t last_column = -1, last_row = -1;  // of those that are loaded or gathered without a look
-    if constexpr (std::is_same_v<A, float>) {
-        const double extent = double(std::abs(image.row_stride)) * double(image.rows) +
-                              double(image.columns) * double(channels);  // in elements
-        if (image.adjacent() && extent * double(sizeof(T)) < 0x1p31) {
-            const ptrdiff_t excess = whole_pixels ? Channels % 4 != 0 : Gathered<T, N, Channels>::excess(channels);
-            last_column = int32_t(std::max<ptrdiff_t>(image.columns - N - first - excess, -1));
-            last_row = int32_t(image.rows - N - first);
-        }
-    }
-    for (ptrdiff_t i = 0; i < n; i += kWidth<A>) {
+    const auto fetch = [&](ptrdiff_t i, const Lanes& lanes) __attribute__((noinline)) {
         const auto right = Weights<N, V>::at(load(places.right + i)), down = Weights<N, V>::at(load(places.down + i));
-        if constexpr (std::is_same_v<A, float>) {
-            Ints column, row;
-            std::memcpy(&column, places.column + i, sizeof column);
-            std::memcpy(&row, places.row + i, sizeof row);
-            if (!any((column < -first) | (column > last_column) | (row < -first) | (row > last_row))) {
-                const ptrdiff_t row_bytes = image.row_stride * ptrdiff_t(sizeof(T));
-                const ptrdiff_t pixel_bytes = channels * ptrdiff_t(sizeof(T));
-                const Ints bytes = (row + first) * int32_t(row_bytes) + (column + first) * int32_t(pixel_bytes);
-                if constexpr (whole_pixels) {
-                    sample_pixels<N, Channels>((const char*)image.data, bytes, row_bytes, right, down, finish,
-                                               lines + position(0, i));
-                    continue;
-                }
-                constexpr int together = std::max(Channels, 1);
-                for (ptrdiff_t c = 0; c < channels; c += together) {
-                    V across[N][together];  // row by row: what is gathered of all would not fit into registers
-                    for (int j = 0; j < N; ++j) {
-                        const Gathered<T, N, Channels> taps((const char*)image.data + j * row_bytes, bytes,
-                                                            pixel_bytes);
-                        for (int d = 0; d < together; ++d)
-                            across[j][d] =
-                                right.sum([&](int k) __attribute__((always_inline)) { return taps(k, c + d); });
-                    }
-                    for (int d = 0; d < together; ++d)
-                        put(c + d, i, finish.template apply<N>(down.sum([&](int j) __attribute__((always_inline)) {
-                            return across[j][d];
-                        })));
-                }
+        const Fetched<A, T, N> taps(image, places, i, lanes, kFirst<N>, finish.border, finish.constant);
+        for (ptrdiff_t c = 0; c < channels; ++c) {
+            const V values = finish.template apply<N>(
+                down.sum([&](int j) { return right.sum([&](int k) { return taps(j, k, c); }); }));
+            for (int lane : lanes) at(c, i + lane) = taps.outside[lane] ? finish.beside : values[lane];
+        }
+    };
+    const Reach reach = std::is_same_v<A, float> ? reach_of<T, N, Channels>(image) : Reach{};
+    if (reach.columns == 0) {
+        Lanes all;
+        for (int lane = 0; lane < kWidth<A>; ++lane) all.add(lane);
+        for (ptrdiff_t i = 0; i < n; i += kWidth<A>) fetch(i, all);
+        return;
+    }
+    if constexpr (std::is_same_v<A, float>) {
+        const FirstTaps<T, N> first(image, places, n, reach, finish.border == BorderMode::constant);
+        const ptrdiff_t row_bytes = image.row_stride * ptrdiff_t(sizeof(T));
+        const ptrdiff_t pixel_bytes = channels * ptrdiff_t(sizeof(T));
+        for (ptrdiff_t i = 0, bit = 1; i < n; i += kLanes, bit *= 2) {
+            if (first.empty & uint32_t(bit)) {
+                for (ptrdiff_t c = 0; c < channels; ++c)
+                    for (int lane = 0; lane < kLanes; ++lane) at(c, i + lane) = finish.beside;
                 continue;
             }
-            if (finish.border == BorderMode::constant &&
-                !any((column >= -reach) & (column < int32_t(image.columns) - first) & (row >= -reach) &
-                     (row < int32_t(image.rows) - first))) {
-                for (ptrdiff_t c = 0; c < channels; ++c) put(c, i, broadcast(finish.beside));
+            const auto right = Weights<N, V>::at(load(places.right + i));
+            const auto down = Weights<N, V>::at(load(places.down + i));
+            const char* const data = (const char*)image.data;
+            const int32_t* const offset = first.offset + i;
+            if constexpr (whole_pixels) {
+                sample_pixels<N, Channels>(data, offset, row_bytes, right, down, finish, &at(0, i));
                 continue;
+            }
+            constexpr int together = std::max(Channels, 1);
+            for (ptrdiff_t c = 0; c < channels; c += together) {
+                V across[N][together];  // row by row: what is gathered of all would not fit into registers
+                for (int j = 0; j < N; ++j) {
+                    const Gathered<T, N, Channels> taps(data + j * row_bytes, offset, pixel_bytes);
+                    for (int d = 0; d < together; ++d)
+                        across[j][d] = right.sum([&](int k) __attribute__((always_inline)) { return taps(k, c + d); });
+                }
+                for (int d = 0; d < together; ++d)
+                    store(&at(c + d, i), finish.template apply<N>(down.sum(
+                                             [&](int j) __attribute__((always_inline)) { return across[j][d]; })));
             }
         }
-        const Fetched<A, T, N> taps(image, places, i, first, finish.border, finish.constant);
-        for (ptrdiff_t c = 0; c < channels; ++c) {
-            put(c, i, finish.template apply<N>(down.sum([&](int j) {
-                return right.sum([&](int k) { return taps(j, k, c); });
-            })));
-            for (int lane = 0; lane < kWidth<A>; ++lane)
-                if (taps.outside[lane]) lines[position(c, i + lane)] = finish.beside;
+        for (uint32_t touched = first.touched; touched != 0; touched &= touched - 1) {
+            const ptrdiff_t i = __builtin_ctz(touched) * kLanes;
+            const Ints is_beyond_reach = first.beyond_reach(i), is_beyond_image = first.beyond_image(i);
+            Lanes lanes;
+            for (int lane = 0; lane < kLanes; ++lane) {
+                if (is_beyond_image[lane])
+                    for (ptrdiff_t c = 0; c < channels; ++c) at(c, i + lane) = finish.beside;
+                else if (is_beyond_reach[lane])
+                    lanes.add(lane);
+            }
+            fetch(i, lanes);
         }
     }
 }
