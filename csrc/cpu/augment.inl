@@ -183,19 +183,24 @@ void sample(const T* pixels, const Window& window, const double* m, const Tile& 
     constexpr int32_t pixel_bytes = kChannels * int32_t(sizeof(T));
     const int32_t row_bytes = int32_t(window.columns.length) * pixel_bytes;
     const T* const below = pixels + window.columns.length * kChannels;
+    alignas(64) int32_t offset[kTile];  // of a row at a time, so that it has left the registers when lanes are loaded
+    alignas(64) float right[kTile], down[kTile];
     for (ptrdiff_t i = 0; i < tile.count; ++i) {
         const double y = double(tile.row[i]);
         for (ptrdiff_t x = 0; x < tile.columns; x += kLanes) {
             const Places column(m[1] * y + m[2], m[0], tile.x + x, window.columns);
             const Places row(m[4] * y + m[5], m[3], tile.x + x, window.rows);
-            alignas(64) int32_t offset[kLanes];
             const Ints bytes = row.whole * row_bytes + column.whole * pixel_bytes;
-            std::memcpy(offset, &bytes, sizeof bytes);
-            const Pair<T, kChannels> upper(pixels, offset), lower(below, offset);
+            std::memcpy(offset + x, &bytes, sizeof bytes);
+            store(right + x, column.rest);
+            store(down + x, row.rest);
+        }
+        for (ptrdiff_t x = 0; x < tile.columns; x += kLanes) {
+            const Pair<T, kChannels> upper(pixels, offset + x), lower(below, offset + x);
             for (int c = 0; c < kChannels; ++c) {
-                const Floats a = between(upper(0, c), upper(1, c), column.rest);
-                const Floats b = between(lower(0, c), lower(1, c), column.rest);
-                store(field.line(i, channel + c) + tile.x + x, between(a, b, row.rest) * unit);
+                const Floats a = between(upper(0, c), upper(1, c), load(right + x));
+                const Floats b = between(lower(0, c), lower(1, c), load(right + x));
+                store(field.line(i, channel + c) + tile.x + x, between(a, b, load(down + x)) * unit);
             }
         }
     }
