@@ -11,12 +11,12 @@ __device__ constexpr int kWords = 1016;  // of an argument: a little less than t
 
 struct Parameters {
     uint32_t* to;
-    int32_t count;
+    int64_t count;
     uint32_t word[kWords];
 };
 
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(kThreads) send(const Parameters parameters) {
-    for (int i = int(threadIdx.x); i < parameters.count; i += kThreads) parameters.to[i] = parameters.word[i];
+    for (int64_t i = threadIdx.x; i < parameters.count; i += kThreads) parameters.to[i] = parameters.word[i];
 }

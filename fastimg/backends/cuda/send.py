@@ -12,7 +12,7 @@ from . import runtime
 # As csrc/cuda/send.cu has them.
 BLOCK, WORDS = 256, 1016  # threads, and words of 4 bytes in a launch
 
-_PARAMETERS = np.dtype([("to", np.uint64), ("count", np.int32), ("word", np.uint32, (WORDS,))], align=True)
+_PARAMETERS = np.dtype([("to", np.uint64), ("count", np.int64), ("word", np.uint32, (WORDS,))], align=True)
 
 
 def send(values: NDArray[Any]) -> Any:
@@ -21,12 +21,11 @@ def send(values: NDArray[Any]) -> Any:
     It travels as arguments of launches, 4 KB each: nothing waits, and a captured graph holds it.
     """
     given = values.tobytes()
-    words = np.frombuffer(given + bytes(-len(given) % 4), np.uint32)
-    copy = runtime.empty(words.shape, np.uint32)
-    carry = runtime.kernel("send", "send", _PARAMETERS)
-    for begin in range(0, len(words), WORDS):
-        part = np.zeros(WORDS, np.uint32)
-        count = min(WORDS, len(words) - begin)
-        part[:count] = words[begin : begin + count]
-        carry((1,), (BLOCK,), {"to": runtime.address(copy) + 4 * begin, "count": count, "word": part})
+    count = -(-len(given) // 4)
+    words = np.frombuffer(given + bytes(-len(given) % (4 * WORDS)), np.uint32)
+    copy = runtime.empty((count,), np.uint32)
+    carry = runtime.kernel("send", "send", _PARAMETERS).prepared((1,), (BLOCK,), {})
+    for begin in range(0, count, WORDS):
+        part = words[begin : begin + WORDS]
+        carry(to=runtime.address(copy) + 4 * begin, count=min(WORDS, count - begin), word=part)
     return copy
