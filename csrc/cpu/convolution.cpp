@@ -280,7 +280,7 @@ Convolution make_by_points(const Geometry& g, const Kernels& kernels, const Conv
 
 // ---- transposed, four rows at once --------------------------------------------------------------------------------
 
-// The inputs that the places of an axis read, one behind the other.
+// The inputs that the places of an axis read, one behind the other; where a stride is larger than a kernel, perhaps none.
 struct Union {
     ptrdiff_t first, count;
 };
@@ -293,7 +293,7 @@ Union union_of(const Axis& axis) {
             greatest = std::max(greatest, tap.input);
         }
     }
-    return {least, greatest - least + 1};
+    return least <= greatest ? Union{least, greatest - least + 1} : Union{0, 0};
 }
 
 ptrdiff_t taps_of(const Axis& axis) {
@@ -308,9 +308,11 @@ ptrdiff_t kernel_by_points(ptrdiff_t rows) { return rows < 2 ? 0 : rows <= 3 ? 3
 // The places of a cell as channels of one convolution, which a pixel shuffle puts where they belong. Kernels are filled up
 // with zeros, and may be by so many that nothing is won.
 bool is_better_shuffled(const Geometry& g, const ConvolutionArguments& arguments) {
-    const ptrdiff_t factor = g.rows.cell, rows = kernel_by_points(union_of(g.rows).count);
-    if (arguments.multiplier != Multiplier::floats || g.inputs < kFewestByPoints || rows == 0) return false;
+    const ptrdiff_t factor = g.rows.cell;
+    if (arguments.multiplier != Multiplier::floats || g.inputs < kFewestByPoints) return false;
     if (factor < 2 || factor > kMostShuffled || g.columns.cell != factor) return false;
+    const ptrdiff_t rows = kernel_by_points(union_of(g.rows).count);
+    if (rows == 0) return false;
     const ptrdiff_t columns = union_of(g.columns).count * factor * factor * g.outputs;
     const double products = double((rows + kRowsAtOnce - 1) * columns) / kRowsAtOnce;
     const double direct = double(taps_of(g.rows) * taps_of(g.columns) * g.outputs);

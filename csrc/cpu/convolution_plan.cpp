@@ -123,7 +123,8 @@ void Plan::choose_strips() {
 }
 
 // What a column of the result costs, for a row of the last layer's cells: the arithmetic of all layers, with that of halos and
-// of lanes that are thrown away, the rows that begin, and the passage of what does not fit into L2: windows at each step, rows once.
+// of lanes that are thrown away, the rows that begin, and the passage of what does not fit into L2: of whole windows at each
+// step, and of every row.
 double Plan::cycles(const std::vector<ptrdiff_t>& heights) const {
     const Interval strip = this->strip(divide_up(cells_[1], strip_columns_) / 2);
     const std::vector<Extent> extents = this->extents(1, strip);
