@@ -290,6 +290,28 @@ def test_coordinates_that_are_not_finite_or_far(target):
     assert (transform.warp(image, np.diag([1e9, 1e9, 1]), mode="constant", cval=3)[1:] == 3).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_far_coordinates_leave_their_neighbours(target, rng, channels):
+    """Places of a line are found in another way where one of them is far, and are the same."""
+    image = rng.random((40, 50, channels), dtype=np.float32)
+    coordinates = rng.random((2, 9, 150)) * 60 - 10
+    for order in KERNELS:
+        for mode in ("constant", "edge"):
+            near = transform.warp(image, coordinates, **by(order), mode=mode)
+            for far in (2.0**27, -(2.0**28), np.nan):
+                disturbed = coordinates.copy()
+                disturbed[:, :, 77] = far
+                result = transform.warp(image, disturbed, **by(order), mode=mode)
+                np.testing.assert_array_equal(np.delete(result, 77, axis=1), np.delete(near, 77, axis=1))
+
+
+def test_places_beside_a_pixel_by_less_than_floats_tell_are_on_it(target):
+    image = np.full((3, 5), np.nan, np.float32)
+    image[1, 2] = 7
+    for columns in (2 - 1e-8, 2.0, 2 + 1e-8):
+        assert transform.warp(image, np.array([[[1.0]], [[columns]]])).item() == 7
+
+
 def test_nan(target):
     """It spoils what it has a share in, and no more."""
     image = np.zeros((40, 40), np.float32)
