@@ -330,8 +330,8 @@ Convolution make_shuffled(const Geometry& g, const Kernels& kernels, Convolution
     const Geometry shuffled{axis(rows.first, kernel_rows), axis(columns.first, columns.count), g.groups, g.inputs,
                             g.outputs * factor * factor};
     const ptrdiff_t per_input = kernel_rows * columns.count, per_output = g.inputs * per_input;
-    const Kernels all{nullptr, shuffled.outputs * per_output, per_output, per_input, columns.count, 1};
-    std::vector<float> weights(size_t(g.groups * all.group)), bias, slope;
+    std::vector<float> weights(size_t(g.groups * shuffled.outputs * per_output)), bias, slope;
+    const Kernels all{weights.data(), shuffled.outputs * per_output, per_output, per_input, columns.count, 1};
     for (ptrdiff_t channel = 0; channel < g.groups * shuffled.outputs; ++channel) {
         const ptrdiff_t group = channel / shuffled.outputs, output = channel / (factor * factor);
         bias.push_back(arguments.bias != nullptr ? arguments.bias[output] : 0.0f);
@@ -346,8 +346,7 @@ Convolution make_shuffled(const Geometry& g, const Kernels& kernels, Convolution
     }
     arguments.bias = bias.data();
     arguments.slope = slope.data();
-    Convolution layer =
-        make_by_points(shuffled, {weights.data(), all.group, all.output, all.input, all.row, all.column}, arguments);
+    Convolution layer = make_by_points(shuffled, all, arguments);
     layer.shuffles.push_back(factor);
     return layer;
 }

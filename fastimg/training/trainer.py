@@ -39,9 +39,11 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         on_gpu = self.device.type == "cuda"
         rate = torch.zeros((), device=self.device) if on_gpu else 0.0
-        kernels = [p for p in self.network.parameters() if p.ndim > 1 and len(p) > 1]
-        others = [p for p in self.network.parameters() if p.ndim == 1 or len(p) == 1]
-        self.optimisers = (Muon(kernels, rate), torch.optim.Adam(others, rate, fused=True, capturable=on_gpu))
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
+        for parameter in self.network.parameters():
+            (matrices if parameter.ndim > 1 and len(parameter) > 1 else others).append(parameter)
+        self.optimisers = (Muon(matrices, rate), torch.optim.Adam(others, rate, fused=True, capturable=on_gpu))
         self.patches = Patches(
             pairs,
             settings.factor,
