@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from fastimg import cli
+from fastimg import _fastimg_cpu, cli
 from fastimg.benchmarks import (
     Job,
     Mismatch,
@@ -170,6 +170,23 @@ def test_bench_command(tmp_path, monkeypatch, capsys):
 
 def test_quick_jobs_are_of_every_kind():
     assert len({make.func for make in quick.jobs(1)}) == 9
+
+
+@pytest.mark.parametrize("make", [partial(networks.job, "FSRCNN-s ×2", 24, 16, "zeros"), JOBS["layer, transposed"]])
+def test_avx2_beside_avx512(target, make):
+    job = make(threads=1)
+    assert ("fastimg, AVX2" in job.contenders) == (target == "v4")
+    if target == "v4":
+        result = np.array(job.contenders["fastimg, AVX2"]())
+        assert _fastimg_cpu.active_target() == "v4"
+        _fastimg_cpu.select_target("v3")
+        np.testing.assert_array_equal(job.contenders["fastimg"](), result)
+
+
+def test_no_mark_is_a_loss():
+    timings = {name: Timing(1.0, 1.0, 1.0, 5) for name in ("rival", "fastimg, AVX2")}
+    rows = [Row("blur", "a job", {"size": 64}, {"fastimg": Timing(2.0, 2.0, 2.0, 5)} | timings, {})]
+    assert "| 1 (**0.50 ×**) | 1 (0.50 ×) |" in markdown(Results.of(rows, threads=1))
 
 
 def test_multiply_adds_of_a_network():

@@ -68,12 +68,17 @@ def job(name: str, threads: int) -> Job:
         operation, geometry["output_padding"] = nn.conv_transpose2d, layer.output_padding
     options |= geometry | {"padding": layer.padding}
     out = operation(x, layer.weight, layer.bias, **options)
+
+    def run() -> Any:
+        return operation(x, layer.weight, layer.bias, out=out, **options)
+
     return Job(
         operation.__name__,
         f"{name}, {width}×{height}",
         {"layer": name, "batch": batch, "width": width, "height": height, "dtype": "float32"},
         contenders(
-            lambda: operation(x, layer.weight, layer.bias, out=out, **options),
+            run,
+            **networks.with_avx2(run),
             **networks.rivals([layer], x, threads),
             **networks.marks([layer], x.shape, threads),
         ),

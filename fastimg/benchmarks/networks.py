@@ -107,6 +107,10 @@ def job(
     several = f"{images} images, " if images > 1 else ""
     network = Network(layers)
     out = network(x)
+
+    def run() -> Any:
+        return network(x, out=out, threads=threads, precision=precision)
+
     ending = "" if precision == "float32" else f", {precision}"
     return Job(
         "network",
@@ -121,7 +125,8 @@ def job(
             "precision": precision,
         },
         contenders(
-            lambda: network(x, out=out, threads=threads, precision=precision),
+            run,
+            **(with_avx2(run) if precision == "float32" else {}),
             **rivals(layers, x, threads),
             **marks(layers, x.shape, threads),
         ),
@@ -138,6 +143,19 @@ def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
         "PyTorch": lambda: _pytorch(layers, x, threads, channels_last=False),
         "PyTorch,_channels-last": lambda: _pytorch(layers, x, threads, channels_last=True),
     }
+
+
+def with_avx2(run: Run) -> dict[str, Any]:
+    """The maker of fastimg's run with the kernels for AVX2 where those for AVX-512 are in use."""
+
+    def run_with_avx2() -> Any:
+        _fastimg_cpu.select_target("v3")
+        try:
+            return run()
+        finally:
+            _fastimg_cpu.select_target("v4")
+
+    return {"fastimg,_AVX2": lambda: run_with_avx2} if _fastimg_cpu.active_target() == "v4" else {}
 
 
 def marks(layers: Sequence[Layer], shape: tuple[int, ...], threads: int) -> dict[str, Any]:
@@ -157,7 +175,8 @@ def _in_batches(x: Any, prepare: Callable[[Any], Any], compute: Callable[[Any], 
 def tolerances(result: Any, precision: str = "float32") -> dict[str, float]:
     """What sums in another order, or 8 bits, may make of a result of this size."""
     accepted = (1e-4 if precision == "float32" else 3e-2) * float(np.abs(result).max())
-    return dict.fromkeys(("OpenCV", "ONNX Runtime", "PyTorch", "PyTorch, channels-last"), accepted)
+    others = ("fastimg, AVX2", "OpenCV", "ONNX Runtime", "PyTorch", "PyTorch, channels-last")
+    return dict.fromkeys(others, accepted)
 
 
 def _transposed(layer: Layer) -> bool:

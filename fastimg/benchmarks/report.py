@@ -12,7 +12,7 @@ from .results import Results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MARKS = ("copy", "fastimg, recursive", "multiply-adds alone")  # contenders that are no rivals
+MARKS = ("copy", "fastimg, recursive", "fastimg, AVX2", "multiply-adds alone")  # contenders that are no rivals
 
 
 def factors(row: Row) -> dict[str, float]:
