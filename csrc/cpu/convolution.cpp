@@ -38,10 +38,10 @@ void find_reach(Convolution& layer) {
     layer.reach = {greatest[0] - least[0], greatest[1] - least[1]};
 }
 
-// Tiles take whole pairs of channels, which the next layer may want.
+// Of bfloat16 whole pairs of channels, which the next layer may want.
 std::vector<ptrdiff_t> block_sizes(const Convolution& layer) {
     const ptrdiff_t most = block_channels(layer.target, layer.multiplier);
-    if (layer.multiplier != Multiplier::tiles) return even_parts(layer.outputs, most);
+    if (layer.multiplier == Multiplier::floats) return even_parts(layer.outputs, most);
     std::vector<ptrdiff_t> sizes = even_parts(divide_up(layer.outputs, 2), most / 2);
     for (ptrdiff_t& size : sizes) size *= 2;
     sizes.back() -= layer.outputs % 2;
@@ -351,6 +351,21 @@ Convolution make_shuffled(const Geometry& g, const Kernels& kernels, Convolution
     return layer;
 }
 
+// ---- bfloat16 or not ----------------------------------------------------------------------------------------------
+
+ConvolutionArguments in_floats(ConvolutionArguments arguments) {
+    arguments.operands = Operands::floats;
+    arguments.multiplier = Multiplier::floats;
+    return arguments;
+}
+
+// Where `dot`, which multiplies two at once, has no fewer instructions: for samples split in two, and where four rows at once
+// leave two fifths of the products. Of three rows they leave a half, too, but have their points to make and to add.
+bool is_better_in_floats(const Geometry& g, const ConvolutionArguments& arguments) {
+    return arguments.operands == Operands::split_samples ||
+           (g.rows.kernel == 5 && is_better_by_points(g, in_floats(arguments)));
+}
+
 // ---- few output channels ------------------------------------------------------------------------------------------
 
 Axis pixel() { return {1, 1, 1, {{{0, 0}}}}; }
@@ -379,21 +394,19 @@ Convolution make_rows(const Geometry& g, const Kernels& kernels, ConvolutionArgu
                             patterns_of(pixel(), g.columns));
 }
 
-Convolution make_sum_of_rows(const Geometry& g, ConvolutionArguments arguments) {
-    arguments.operands = Operands::floats;
-    arguments.multiplier = Multiplier::floats;
+Convolution make_sum_of_rows(const Geometry& g, const ConvolutionArguments& arguments) {
     std::vector<Pattern> patterns = patterns_of(g.rows, pixel());
     for (Pattern& pattern : patterns)
         for (Tap& tap : pattern.taps) tap.input = tap.weight;
     const float one = 1;
-    return make_convolution({g.rows, pixel(), g.groups * g.outputs, g.rows.kernel, 1}, {&one, 0, 0, 0, 0, 0}, arguments,
-                            std::move(patterns));
+    return make_convolution({g.rows, pixel(), g.groups * g.outputs, g.rows.kernel, 1}, {&one, 0, 0, 0, 0, 0},
+                            in_floats(arguments), std::move(patterns));
 }
 
 }  // namespace
 
-std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& kernels,
-                                           const ConvolutionArguments& arguments) {
+std::vector<Convolution> make_convolutions(const Geometry& g, const Kernels& kernels, ConvolutionArguments arguments) {
+    if (arguments.multiplier == Multiplier::dot && is_better_in_floats(g, arguments)) arguments = in_floats(arguments);
     if (is_better_shuffled(g, arguments)) return {make_shuffled(g, kernels, arguments)};
     if (is_better_by_rows(g)) return {make_rows(g, kernels, arguments), make_sum_of_rows(g, arguments)};
     if (is_better_by_points(g, arguments)) return {make_by_points(g, kernels, arguments)};

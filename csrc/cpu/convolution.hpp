@@ -173,7 +173,7 @@ struct Kernels {
 
 // The layer, or those that it is best computed as, one after the other.
 std::vector<Convolution> make_convolutions(const Geometry& geometry, const Kernels& kernels,
-                                           const ConvolutionArguments& arguments);
+                                           ConvolutionArguments arguments);
 
 // Rows and columns of the images between layers: of layer l's input at l, and of the result.
 using Sizes = std::vector<std::array<ptrdiff_t, 2>>;

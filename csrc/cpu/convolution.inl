@@ -19,7 +19,7 @@ namespace fastimg::FASTIMG_TARGET {
 inline double products_per_cycle(Multiplier multiplier) {
     switch (multiplier) {
         case Multiplier::widened: return 0.3 * kLanes;
-        case Multiplier::dot: return 0.8 * kLanes;
+        case Multiplier::dot: return 1.5 * kLanes;
         case Multiplier::tiles: return 6 * kLanes;
         default: return 1.5 * kLanes;
     }
@@ -58,7 +58,7 @@ private:
         Layout points;                                // of the inputs at points
         std::vector<std::vector<ptrdiff_t>> offsets;  // of each pattern's taps
         std::vector<Bunch> bunches;
-        bool packs;  // pairs for the next window, as they leave the tiles
+        bool packs;  // pairs for the next window, in registers
     };
 
     Costs costs() const {
@@ -114,8 +114,11 @@ private:
         const auto has_whole_pairs = [](ptrdiff_t groups, ptrdiff_t channels) {
             return groups == 1 || channels % 2 == 0;
         };
-        stage.packs = !is_last && layer.multiplier == Multiplier::tiles && holds_pairs(l + 1) && layer.added.empty() &&
-                      cell_size(layer, 0) * cell_size(layer, 1) == 1 && has_whole_pairs(layer.groups, layer.outputs) &&
+        const auto begins_with_pair = [](const Block& block) { return block.channel % 2 == 0; };
+        stage.packs = !is_last && holds_pairs(l + 1) && layers_[l + 1].multiplier != Multiplier::widened &&
+                      layer.points == 0 && layer.added.empty() && cell_size(layer, 0) * cell_size(layer, 1) == 1 &&
+                      std::all_of(layer.blocks.begin(), layer.blocks.end(), begins_with_pair) &&
+                      has_whole_pairs(layer.groups, layer.outputs) &&
                       has_whole_pairs(layers_[l + 1].groups, layers_[l + 1].inputs);
         sheet_size_ = std::max(sheet_size_, sheet_size(stage.bunches, cell_size(layer, 1)));
     }
@@ -296,22 +299,23 @@ private:
                 run_block_at_points(layer, block.program, block.outputs, vectors, in, points, sums, out, out_offset);
                 return;
             }
+            const bool packs = chain_.stages_[l].packs;
             switch (layer.multiplier) {
                 case Multiplier::floats:
-                    run_block_of<FloatProducts>(block.outputs, vectors)(block.program, in, out, out_offset);
+                    run_block_of<FloatProducts>(block.outputs, vectors, packs)(block.program, in, out, out_offset);
                     break;
                 case Multiplier::widened:
                     run_block_of<WidenedPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
                     break;
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
                 case Multiplier::dot:
-                    run_block_of<DotPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
+                    run_block_of<DotPairs>(block.outputs, vectors, packs)(block.program, in, out, out_offset);
                     break;
                 case Multiplier::tiles:
-                    (chain_.stages_[l].packs ? run_block_by_tiles<true>
-                                             : run_block_by_tiles<false>)(tiles_, block.program, block.outputs, in,
-                                                                          chain_.stages_[l].layout.plane_stride, out,
-                                                                          out_offset, vectors);
+                    (packs ? run_block_by_tiles<true>
+                           : run_block_by_tiles<false>)(tiles_, block.program, block.outputs, in,
+                                                        chain_.stages_[l].layout.plane_stride, out, out_offset,
+                                                        vectors);
                     break;
 #endif
                 default: throw std::logic_error("fastimg: a multiplier that this target does not have");

@@ -60,6 +60,32 @@ struct DotPairs {
     }
 };
 
+// Lower halves before upper ones, rounded to nearest even.
+inline Floats packed_pairs(Floats lower, Floats upper) {
+    __m512i halves;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(lower), "v"(upper));
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (Floats)_mm512_permutexvar_epi16(order, halves);
+}
+
+// An output with an even number and the next one, as pairs at out_offset of the first.
+struct AsPairs {
+    template <int M, int V>
+    [[gnu::always_inline]] static void store_all(const Floats (&results)[M][V], float* out,
+                                                 const ptrdiff_t* out_offset) {
+        unrolled<(M + 1) / 2>([&](auto pair) FASTIMG_INLINE {
+            constexpr int lower = 2 * pair, upper = lower + 1;
+            float* const to = out + out_offset[lower];
+            unrolled<V>([&](auto v) FASTIMG_INLINE {
+                Floats other{};
+                if constexpr (upper < M) other = results[upper][v];
+                store(to + v * kLanes, packed_pairs(results[lower][v], other));
+            });
+        });
+    }
+};
+
 // AMX: a tile of 16 outputs × 16 pixels is added the product of weights, outputs × lines, and of lines × 16 pixels of pairs,
 // in 16 cycles. Lines are rows of a window that follow one another: the planes of a row, and those of the rows below it, so
 // that a column of the kernel is few products even of few channels.
@@ -143,15 +169,6 @@ inline void multiply_tiles(const BlockProgram& block, ptrdiff_t outputs, const f
 #undef FASTIMG_TILE_STORE
 #undef FASTIMG_TILE_ADD
 
-// Lower halves before upper ones, rounded to nearest even.
-inline Floats packed_pairs(Floats lower, Floats upper) {
-    __m512i halves;
-    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(lower), "v"(upper));
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return (Floats)_mm512_permutexvar_epi16(order, halves);
-}
-
 // What a tile's sums become, and where: an output at out_offset[m] as floats, or an even one with the next at
 // out_offset[m] as pairs.
 template <int N, bool ToPairs, Activation A>
@@ -202,5 +219,15 @@ void run_block_by_tiles(Tiles& tiles, const BlockProgram& block, ptrdiff_t outpu
 }
 
 #endif
+
+template <class Products>
+RunBlock run_block_of(ptrdiff_t outputs, ptrdiff_t vectors, [[maybe_unused]] bool to_pairs) {
+#if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
+    if (to_pairs) return run_block_of<Products, AsPairs>(outputs, vectors);
+#endif
+    return run_block_of<Products, AsFloats>(outputs, vectors);
+}
+
+#undef FASTIMG_INLINE
 
 }  // namespace fastimg::FASTIMG_TARGET

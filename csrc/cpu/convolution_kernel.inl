@@ -93,8 +93,20 @@ inline Floats activated(Floats sum, Activation activation, float slope) {
     }
 }
 
-// M outputs × V vectors: reads at `in`, writes at out + out_offset[m], whole vectors both.
-template <class Products, int M, int V>
+// Where results go, and as what: output m to out + out_offset[m], whole vectors.
+struct AsFloats {
+    template <int M, int V>
+    [[gnu::always_inline]] static void store_all(const Floats (&results)[M][V], float* out,
+                                                 const ptrdiff_t* out_offset) {
+        unrolled<M>([&](auto m) FASTIMG_INLINE {
+            float* const to = out + out_offset[m];
+            unrolled<V>([&](auto v) FASTIMG_INLINE { store(to + v * kLanes, results[m][v]); });
+        });
+    }
+};
+
+// M outputs × V vectors, read at `in`.
+template <class Products, class Results, int M, int V>
 void run_block(const BlockProgram& block, const float* in, float* out, const ptrdiff_t* out_offset) {
     Floats sums[M][V];
     const auto each = [&](auto&& f) FASTIMG_INLINE {
@@ -107,28 +119,26 @@ void run_block(const BlockProgram& block, const float* in, float* out, const ptr
     } else if (block.activation == Activation::slope) {
         each([&](int m, int, Floats& sum) FASTIMG_INLINE { sum = activated(sum, Activation::slope, block.slope[m]); });
     }
-    each([&](int m, int v, Floats& sum) FASTIMG_INLINE { store(out + out_offset[m] + v * kLanes, sum); });
+    Results::store_all(sums, out, out_offset);
 }
-
-#undef FASTIMG_INLINE
 
 using RunBlock = void (*)(const BlockProgram&, const float*, float*, const ptrdiff_t*);
 
 template <class Products, int M>
 constexpr int kVectorsOf = std::min(kBlockVectors[M], Products::kMostVectors);
 
-template <class Products, int M, int V = 1>
+template <class Products, class Results, int M, int V = 1>
 RunBlock run_block_of_vectors(ptrdiff_t vectors) {
     if constexpr (V < kVectorsOf<Products, M>)
-        if (vectors > V) return run_block_of_vectors<Products, M, V + 1>(vectors);
-    return run_block<Products, M, V>;
+        if (vectors > V) return run_block_of_vectors<Products, Results, M, V + 1>(vectors);
+    return run_block<Products, Results, M, V>;
 }
 
-template <class Products, int M = 1>
+template <class Products, class Results = AsFloats, int M = 1>
 RunBlock run_block_of(ptrdiff_t outputs, ptrdiff_t vectors) {
     if constexpr (M < kMostOutputs)
-        if (outputs > M) return run_block_of<Products, M + 1>(outputs, vectors);
-    return run_block_of_vectors<Products, M>(vectors);
+        if (outputs > M) return run_block_of<Products, Results, M + 1>(outputs, vectors);
+    return run_block_of_vectors<Products, Results, M>(vectors);
 }
 
 // ---- programs -----------------------------------------------------------------------------------------------------
