@@ -116,7 +116,7 @@ private:
         };
         const auto begins_with_pair = [](const Block& block) { return block.channel % 2 == 0; };
         stage.packs = !is_last && holds_pairs(l + 1) && layers_[l + 1].multiplier != Multiplier::widened &&
-                      layer.points == 0 && layer.added.empty() && cell_size(layer, 0) * cell_size(layer, 1) == 1 &&
+                      layer.added.empty() && cell_size(layer, 1) == 1 &&
                       std::all_of(layer.blocks.begin(), layer.blocks.end(), begins_with_pair) &&
                       has_whole_pairs(layer.groups, layer.outputs) &&
                       has_whole_pairs(layers_[l + 1].groups, layers_[l + 1].inputs);
@@ -264,17 +264,22 @@ private:
             const bool fits =
                 is_last ? (count == vectors * kLanes && chain_.out_.dtype == DType::f32 && chain_.out_.stride[3] == 1)
                         : !chain_.holds_pairs(l + 1) || chain_.stages_[l].packs;
-            const auto run = [&](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
-                run_block(l, block, x, to, offsets, vectors);
+            const auto run_as = [&](auto results) {
+                return
+                    [this, l, vectors](const PlacedBlock& block, const float* x, float* to, const ptrdiff_t* offsets) {
+                        run_block<decltype(results)>(l, block, x, to, offsets, vectors);
+                    };
             };
             const ptrdiff_t rows = height - out.row, columns = std::min(count * cell_columns, width - out.column);
             if (fits && cell_columns == 1 && rows >= cell_rows && layer.added.empty()) {
                 float* const to = is_last ? image_at<float>(out) : window_at(l + 1, out);
-                for (const Bunch& bunch : chain_.stages_[l].bunches) run_directly(bunch, run, in, to);
+                visit_results(chain_.stages_[l].packs, [&](auto results) {
+                    for (const Bunch& bunch : chain_.stages_[l].bunches) run_directly(bunch, run_as(results), in, to);
+                });
                 return;
             }
             for (const Bunch& bunch : chain_.stages_[l].bunches) {
-                run_by_sheet(bunch, run, in, sheet_.data(), vectors, cell_columns,
+                run_by_sheet(bunch, run_as(AsFloats{}), in, sheet_.data(), vectors, cell_columns,
                              [&](const CellRow& r, float* values) {
                                  if (r.row >= rows) return;
                                  for (const size_t from : layer.added)
@@ -290,32 +295,27 @@ private:
             }
         }
 
+        template <class Results>
         void run_block(size_t l, const PlacedBlock& block, const float* in, float* out, const ptrdiff_t* out_offset,
                        ptrdiff_t vectors) {
             const Convolution& layer = chain_.layers_[l];
+            const auto run = [&](RunBlock kernel) { kernel(block.program, in, out, out_offset); };
             if (layer.points > 0) {
                 const Layout& points = chain_.stages_[l].points;
                 float* const sums = points_.data() + layer.points * points.row_stride;
-                run_block_at_points(layer, block.program, block.outputs, vectors, in, points, sums, out, out_offset);
+                run_block_at_points<Results>(layer, block.program, block.outputs, vectors, in, points, sums, out,
+                                             out_offset);
                 return;
             }
-            const bool packs = chain_.stages_[l].packs;
             switch (layer.multiplier) {
-                case Multiplier::floats:
-                    run_block_of<FloatProducts>(block.outputs, vectors, packs)(block.program, in, out, out_offset);
-                    break;
-                case Multiplier::widened:
-                    run_block_of<WidenedPairs>(block.outputs, vectors)(block.program, in, out, out_offset);
-                    break;
+                case Multiplier::floats: run(run_block_of<FloatProducts, Results>(block.outputs, vectors)); break;
+                case Multiplier::widened: run(run_block_of<WidenedPairs>(block.outputs, vectors)); break;
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
-                case Multiplier::dot:
-                    run_block_of<DotPairs>(block.outputs, vectors, packs)(block.program, in, out, out_offset);
-                    break;
+                case Multiplier::dot: run(run_block_of<DotPairs, Results>(block.outputs, vectors)); break;
                 case Multiplier::tiles:
-                    (packs ? run_block_by_tiles<true>
-                           : run_block_by_tiles<false>)(tiles_, block.program, block.outputs, in,
-                                                        chain_.stages_[l].layout.plane_stride, out, out_offset,
-                                                        vectors);
+                    run_block_by_tiles<std::is_same_v<Results, AsPairs>>(tiles_, block.program, block.outputs, in,
+                                                                         chain_.stages_[l].layout.plane_stride, out,
+                                                                         out_offset, vectors);
                     break;
 #endif
                 default: throw std::logic_error("fastimg: a multiplier that this target does not have");

@@ -69,20 +69,10 @@ inline Floats packed_pairs(Floats lower, Floats upper) {
     return (Floats)_mm512_permutexvar_epi16(order, halves);
 }
 
-// An output with an even number and the next one, as pairs at out_offset of the first.
 struct AsPairs {
-    template <int M, int V>
-    [[gnu::always_inline]] static void store_all(const Floats (&results)[M][V], float* out,
-                                                 const ptrdiff_t* out_offset) {
-        unrolled<(M + 1) / 2>([&](auto pair) FASTIMG_INLINE {
-            constexpr int lower = 2 * pair, upper = lower + 1;
-            float* const to = out + out_offset[lower];
-            unrolled<V>([&](auto v) FASTIMG_INLINE {
-                Floats other{};
-                if constexpr (upper < M) other = results[upper][v];
-                store(to + v * kLanes, packed_pairs(results[lower][v], other));
-            });
-        });
+    static constexpr int kTogether = 2;
+    [[gnu::always_inline]] static Floats packed(const Floats (&results)[2]) {
+        return packed_pairs(results[0], results[1]);
     }
 };
 
@@ -220,14 +210,13 @@ void run_block_by_tiles(Tiles& tiles, const BlockProgram& block, ptrdiff_t outpu
 
 #endif
 
-template <class Products>
-RunBlock run_block_of(ptrdiff_t outputs, ptrdiff_t vectors, [[maybe_unused]] bool to_pairs) {
+// visit(AsFloats or AsPairs)
+template <class Visit>
+void visit_results([[maybe_unused]] bool as_pairs, Visit&& visit) {
 #if FASTIMG_LEVEL >= 4 && !defined(FASTIMG_EMULATE_AVX512)
-    if (to_pairs) return run_block_of<Products, AsPairs>(outputs, vectors);
+    if (as_pairs) return visit(AsPairs{});
 #endif
-    return run_block_of<Products, AsFloats>(outputs, vectors);
+    visit(AsFloats{});
 }
-
-#undef FASTIMG_INLINE
 
 }  // namespace fastimg::FASTIMG_TARGET

@@ -93,19 +93,13 @@ inline Floats activated(Floats sum, Activation activation, float slope) {
     }
 }
 
-// Where results go, and as what: output m to out + out_offset[m], whole vectors.
+// What results are stored as: of outputs one by one, or some that follow one another together.
 struct AsFloats {
-    template <int M, int V>
-    [[gnu::always_inline]] static void store_all(const Floats (&results)[M][V], float* out,
-                                                 const ptrdiff_t* out_offset) {
-        unrolled<M>([&](auto m) FASTIMG_INLINE {
-            float* const to = out + out_offset[m];
-            unrolled<V>([&](auto v) FASTIMG_INLINE { store(to + v * kLanes, results[m][v]); });
-        });
-    }
+    static constexpr int kTogether = 1;
+    [[gnu::always_inline]] static Floats packed(const Floats (&results)[1]) { return results[0]; }
 };
 
-// M outputs × V vectors, read at `in`.
+// M outputs × V vectors: reads at `in`, writes at out + out_offset[m], whole vectors both.
 template <class Products, class Results, int M, int V>
 void run_block(const BlockProgram& block, const float* in, float* out, const ptrdiff_t* out_offset) {
     Floats sums[M][V];
@@ -119,8 +113,19 @@ void run_block(const BlockProgram& block, const float* in, float* out, const ptr
     } else if (block.activation == Activation::slope) {
         each([&](int m, int, Floats& sum) FASTIMG_INLINE { sum = activated(sum, Activation::slope, block.slope[m]); });
     }
-    Results::store_all(sums, out, out_offset);
+    constexpr int together = Results::kTogether;
+    unrolled<(M + together - 1) / together>([&](auto i) FASTIMG_INLINE {
+        constexpr int first = i * together;
+        float* const to = out + out_offset[first];
+        unrolled<V>([&](auto v) FASTIMG_INLINE {
+            Floats results[together]{};
+            unrolled<std::min(together, M - first)>([&](auto k) FASTIMG_INLINE { results[k] = sums[first + k][v]; });
+            store(to + v * kLanes, Results::packed(results));
+        });
+    });
 }
+
+#undef FASTIMG_INLINE
 
 using RunBlock = void (*)(const BlockProgram&, const float*, float*, const ptrdiff_t*);
 

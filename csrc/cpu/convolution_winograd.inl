@@ -95,7 +95,7 @@ inline void transform_lines(const Convolution& layer, float* to, const Layout& p
 }
 
 // A block's sums at all points, one below the other, and its rows of outputs made of them.
-template <int Points>
+template <int Points, class Results>
 void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t vectors, const float* in,
                          ptrdiff_t point_stride, float* sums, float* out, const ptrdiff_t* out_offset) {
     static constexpr float no_bias[kBlockOutputs]{};
@@ -111,25 +111,32 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
         at_point.weights += block.taps * outputs;
     }
     const Activation activation = block.activation;
-    for (ptrdiff_t m = 0; m < outputs; ++m) {
+    constexpr int together = Results::kTogether;
+    for (ptrdiff_t m = 0; m < outputs; m += together) {
         // Here, because what is stored might change them where they stand.
-        const float slope = block.slope[m];
+        float slope[together];
+        for (int k = 0; k < together; ++k) slope[k] = block.slope[m + k];
         float* rows[kRowsAtOnce];
         for (int row = 0; row < kRowsAtOnce; ++row) rows[row] = out + out_offset[row * outputs + m];
         for (ptrdiff_t column = 0; column < line; column += kLanes) {
-            Floats s[Points], y[kRowsAtOnce];
-            for (int i = 0; i < Points; ++i) s[i] = load(sums + (i * outputs + m) * line + column);
-            transform_sums(y, s);
-            for (int row = 0; row < kRowsAtOnce; ++row) store(rows[row] + column, activated(y[row], activation, slope));
+            Floats results[kRowsAtOnce][together]{};
+            for (int k = 0; k < together && m + k < outputs; ++k) {
+                Floats s[Points], y[kRowsAtOnce];
+                for (int i = 0; i < Points; ++i) s[i] = load(sums + (i * outputs + m + k) * line + column);
+                transform_sums(y, s);
+                for (int row = 0; row < kRowsAtOnce; ++row) results[row][k] = activated(y[row], activation, slope[k]);
+            }
+            for (int row = 0; row < kRowsAtOnce; ++row) store(rows[row] + column, Results::packed(results[row]));
         }
     }
 }
 
-inline void run_block_at_points(const Convolution& layer, const BlockProgram& block, ptrdiff_t outputs,
-                                ptrdiff_t vectors, const float* in, const Layout& points, float* sums, float* out,
-                                const ptrdiff_t* out_offset) {
-    (layer.points == 6 ? run_block_at_points<6> : run_block_at_points<8>)(block, outputs, vectors, in,
-                                                                          points.row_stride, sums, out, out_offset);
+template <class Results>
+void run_block_at_points(const Convolution& layer, const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t vectors,
+                         const float* in, const Layout& points, float* sums, float* out, const ptrdiff_t* out_offset) {
+    (layer.points == 6 ? run_block_at_points<6, Results> : run_block_at_points<8, Results>)(block, outputs, vectors, in,
+                                                                                            points.row_stride, sums,
+                                                                                            out, out_offset);
 }
 
 }  // namespace fastimg::FASTIMG_TARGET
