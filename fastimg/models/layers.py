@@ -324,9 +324,10 @@ class Network:
         threads : int, optional
             By default `fastimg.get_num_threads()`. The result does not depend on it.
         precision : {"float32", "float16", "bfloat16"}
-            "bfloat16", on the CPU only: weights and what passes between layers rounded to bfloat16, the image to 16
-            bits, sums in float32. Several times as fast where the processor has AMX, faster with AVX512-BF16, slower
-            elsewhere. FSRCNN's results on photographs in [0, 1] change by 0.02 at most, its PSNR by 0.02 dB.
+            "bfloat16", on the CPU only: weights and what passes between layers may be rounded to bfloat16, the image to
+            16 bits, sums in float32. Several times as fast where the processor has AMX; by a third or so with
+            AVX512-BF16, where layers that gain nothing stay in float32; slower elsewhere. FSRCNN's results on
+            photographs in [0, 1] change by 0.02 at most, its PSNR by 0.02 dB; PlainSR's PSNR by 0.08 dB.
             "float16", on a GPU only: on tensor cores, with weights and intermediate results rounded to float16 and
             sums in float32; a network of few channels in one launch, others in a few. For `Conv2d` that keep the size
             of the image, `ConvTranspose2d` and `PixelShuffle`, of one group and dilation 1, that pad with zeros or
