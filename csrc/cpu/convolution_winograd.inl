@@ -115,7 +115,7 @@ void run_block_at_points(const BlockProgram& block, ptrdiff_t outputs, ptrdiff_t
     for (ptrdiff_t m = 0; m < outputs; m += together) {
         // Here, because what is stored might change them where they stand.
         float slope[together];
-        for (int k = 0; k < together; ++k) slope[k] = block.slope[m + k];
+        for (int k = 0; k < together && m + k < outputs; ++k) slope[k] = block.slope[m + k];
         float* rows[kRowsAtOnce];
         for (int row = 0; row < kRowsAtOnce; ++row) rows[row] = out + out_offset[row * outputs + m];
         for (ptrdiff_t column = 0; column < line; column += kLanes) {

@@ -214,9 +214,9 @@ void warp_images(const std::string& target) {
 // A chain with layers that compute four rows at once, a stride, a deconvolution, a sum and a pixel shuffle, by all that
 // multiplies; and its first layers and a large deconvolution alone.
 void convolve(const std::string& target) {
-    Image first(DType::f32, {16, 1, 5, 5}), wide(DType::f32, {17, 16, 3, 3}), second(DType::f32, {9, 17, 3, 3}),
+    Image first(DType::f32, {15, 1, 5, 5}), wide(DType::f32, {17, 15, 3, 3}), second(DType::f32, {9, 17, 3, 3}),
         third(DType::f32, {9, 2, 4, 4}), fourth(DType::f32, {2, 2, 3, 3}), fifth(DType::f32, {4, 2, 3, 3}),
-        large(DType::f32, {16, 1, 9, 9});
+        large(DType::f32, {15, 1, 9, 9});
     std::vector<Multiplier> multipliers = bfloat16_multipliers();
     multipliers.push_back(Multiplier::floats);
     for (const Multiplier multiplier : multipliers) {
@@ -257,7 +257,7 @@ void convolve(const std::string& target) {
                     fastimg::convolve(layers, sizes, from, to, threads);
                 });
                 if (multiplier != Multiplier::floats) continue;
-                Image floats(DType::f32, {2, 1, rows, columns}), features(DType::f32, {2, 16, rows, columns}),
+                Image floats(DType::f32, {2, 1, rows, columns}), features(DType::f32, {2, 15, rows, columns}),
                     more(DType::f32, {2, 17, rows, columns});
                 const Array x = floats.array(), y = features.array();
                 compare_threads(target + " convolution", features, [&](int threads, const Array& to) {
