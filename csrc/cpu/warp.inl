@@ -2,11 +2,12 @@
 //
 // A task is some rows of the result, gone through tile by tile, so that a turned image is read from a small window that
 // stays in the cache. Of a line of a tile the places are computed first, for all maps alike: whole coordinates and the
-// fractions between them; a line ahead, so that what it reads is on its way while another is sampled. Then vectors of
-// pixels are sampled, of those lanes whose taps are all inside: a load of up to 128 bits for each lane brings as many
-// channels, and neighbouring taps, as fit in (one the two taps of five bytes in a row). The few other lanes are fetched
-// tap by tap afterwards; vectors that are all outside are not sampled. Channels come out as lines of their own and are
-// interleaved on their way to memory. Of floats with three or four channels a tap is one load, and pixels come out whole.
+// fractions between them; a line ahead, so that the memory that it reads and goes to is on its way while another is
+// sampled. Then vectors of pixels are sampled, of those lanes whose taps are all inside: a load of up to 128 bits for
+// each lane brings as many channels, and neighbouring taps, as fit in (one the two taps of five bytes in a row). The few
+// other lanes are fetched tap by tap afterwards; vectors that are all outside are not sampled. Channels come out as lines
+// of their own and are interleaved on their way to memory. Of floats with three or four channels a load brings a tap, or
+// two neighbours of more than two, and pixels come out whole.
 //
 // What limits: for 16 pixels a linear sample of a grey image takes 32 loads, 16 to 32 more of where they are, 28
 // instructions that put them together, and about 10 of arithmetic, 20 of bytes; the places another 40. The image and the
@@ -220,13 +221,17 @@ template <class T>
     for (ptrdiff_t i = 0; i < n; i += 64 / ptrdiff_t(sizeof(T))) __builtin_prefetch(from + i * stride);
 }
 
-// Asks for the memory that n places lie in, which the next line of the tile will read.
+// Asks for what the taps first .. last of n places need and those of the line before did not: what lies farthest in the
+// direction that places move in from line to line.
 template <class A, class T>
-[[gnu::always_inline]] inline void announce(const Image<const T>& image, const Places<A>& places, ptrdiff_t n) {
+[[gnu::always_inline]] inline void announce(const Image<const T>& image, const Places<A>& places,
+                                            const Places<A>& before, ptrdiff_t n, ptrdiff_t first, ptrdiff_t last) {
     const ptrdiff_t pixel = std::abs(image.column_stride) * ptrdiff_t(sizeof(T));
     const ptrdiff_t step = std::clamp<ptrdiff_t>(64 / std::max<ptrdiff_t>(pixel, 1), 1, 64);
+    const ptrdiff_t right = places.column[0] < before.column[0] ? first : last;
+    const ptrdiff_t down = places.row[0] < before.row[0] ? first : last;
     for (ptrdiff_t i = 0; i < n; i += step) {
-        const ptrdiff_t x = places.column[i], y = places.row[i];
+        const ptrdiff_t x = places.column[i] + right, y = places.row[i] + down;
         if (size_t(x) < size_t(image.columns) && size_t(y) < size_t(image.rows))
             __builtin_prefetch(image.data + x * image.column_stride + y * image.row_stride);
     }
@@ -381,7 +386,6 @@ struct Weights;
 
 template <class V>
 struct Weights<1, V> {
-    static constexpr int kCount = 0;
     V value[1];
 
     static Weights at(V) { return {}; }
@@ -393,7 +397,6 @@ struct Weights<1, V> {
 
 template <class V>
 struct Weights<2, V> {
-    static constexpr int kCount = 1;
     V value[1];
 
     static Weights at(V t) { return {{t}}; }
@@ -404,10 +407,10 @@ struct Weights<2, V> {
     }
 };
 
-// Sums from 0 on, so that whatever fetches the taps, products are fused into sums alike.
+// Sums from 0 on, so that whatever fetches the taps, products are fused into sums alike: rows first, then even and odd
+// columns apart.
 template <int N, class V>
 struct Sum {
-    static constexpr int kCount = N;
     V value[N];
 
     template <class At>
@@ -415,6 +418,15 @@ struct Sum {
         V total = {};
         for (int k = 0; k < N; ++k) total += value[k] * at(k);
         return total;
+    }
+    template <class At>
+    [[gnu::always_inline]] V sum_in_pairs(At&& at) const {
+        V even = {}, odd = {};
+        for (int k = 0; k < N; k += 2) {
+            even += value[k] * at(k);
+            odd += value[k + 1] * at(k + 1);
+        }
+        return even + odd;
     }
 };
 
@@ -469,6 +481,20 @@ struct Weights<6, V> : Sum<6, V> {
     }
 };
 
+typedef float Pixel __attribute__((vector_size(4 * sizeof(float))));
+typedef float TwoPixels __attribute__((vector_size(8 * sizeof(float))));  // side by side, and what follows them
+
+// To low .. high; NaN stays, as what `min` and `max` are given second.
+template <class V>
+[[gnu::always_inline]] inline V clipped(V v, V low, V high) {
+    if constexpr (std::is_same_v<V, Floats>)
+        return min(high, max(low, v));
+    else if constexpr (std::is_same_v<V, Pixel>)
+        return (V)_mm_min_ps((__m128)high, _mm_max_ps((__m128)low, (__m128)v));
+    v = v < low ? low : v;
+    return v > high ? high : v;
+}
+
 template <class A>
 struct Finish {
     A constant, low, high, factor;
@@ -477,10 +503,7 @@ struct Finish {
 
     template <int N, class V>
     [[gnu::always_inline]] V apply(V v) const {
-        if constexpr (N > 2) {  // not `min` and `max`, so that NaN stays
-            v = v < low ? V{} + low : v;
-            v = v > high ? V{} + high : v;
-        }
+        if constexpr (N > 2) v = clipped(v, V{} + low, V{} + high);
         return v * factor;
     }
 };
@@ -490,39 +513,81 @@ constexpr ptrdiff_t kFirst = 1 - (N + 1) / 2;  // of N taps, from a place on
 template <int N>
 constexpr ptrdiff_t kLast = N - 1 + kFirst<N>;
 
-// Whether a tap is loaded with all its channels, and pixels come out whole.
+// Whether pixels of 3 or 4 channels come out whole.
 template <class T, int Channels>
 constexpr bool kWholePixels = std::is_same_v<T, float> && Channels >= 3;
 
-// A pixel at a time, of 3 or 4 channels: what lies at so many bytes from `from`, to whole pixels from `to` on. Four
-// floats are read and written of each, in the order of memory.
-template <int N, int Channels>
-[[gnu::always_inline]] inline void sample_pixels(const char* from, const int32_t* offset, ptrdiff_t row_bytes,
-                                                 const Weights<N, Floats>& right, const Weights<N, Floats>& down,
-                                                 const Finish<float>& finish, float* to) {
-    typedef float Pixel __attribute__((vector_size(4 * sizeof(float))));
-    constexpr int n_weights = Weights<N, Floats>::kCount;
-    alignas(64) float across_weights[n_weights + 1][kLanes], down_weights[n_weights + 1][kLanes];
-    for (int k = 0; k < n_weights; ++k) {
-        store(across_weights[k], right.value[k]);
-        store(down_weights[k], down.value[k]);
-    }
-    for (int lane = 0; lane < kLanes; ++lane, to += Channels) {
-        Weights<N, Pixel> across_pixel, down_pixel;
-        for (int k = 0; k < n_weights; ++k) {
-            const float right_of = across_weights[k][lane], down_of = down_weights[k][lane];
-            across_pixel.value[k] = Pixel{right_of, right_of, right_of, right_of};
-            down_pixel.value[k] = Pixel{down_of, down_of, down_of, down_of};
+// The weights of a line's pixels: those of neighbouring columns side by side, of rows apart. Written long before they
+// are loaded one by one.
+template <int N>
+struct LineWeights {
+    alignas(64) float right[N / 2][2 * kTileColumns], down[N][kTileColumns];
+
+    LineWeights(const Places<float>& places, ptrdiff_t n) {
+        for (ptrdiff_t i = 0; i < n; i += kLanes) {
+            const auto across = Weights<N, Floats>::at(load(places.right + i));
+            const auto along = Weights<N, Floats>::at(load(places.down + i));
+            for (int k = 0; k < N; k += 2) {
+                const Floats pair[2] = {across.value[k], across.value[k + 1]};
+                store(right[k / 2] + 2 * i, interleaved<2, 0>(pair, std::make_integer_sequence<int, kLanes>{}));
+                store(right[k / 2] + 2 * i + kLanes,
+                      interleaved<2, 1>(pair, std::make_integer_sequence<int, kLanes>{}));
+            }
+            for (int k = 0; k < N; ++k) store(down[k] + i, along.value[k]);
         }
-        const char* const pixel = from + offset[lane];
-        const Pixel value = finish.template apply<N>(down_pixel.sum([&](int j) __attribute__((always_inline)) {
-            return across_pixel.sum([&](int k) __attribute__((always_inline)) {
-                Pixel tap;
-                std::memcpy(&tap, pixel + j * row_bytes + k * Channels * ptrdiff_t(sizeof(float)), sizeof tap);
-                return tap;
+    }
+};
+
+template <>
+struct LineWeights<2> {
+    const Places<float>& places;
+
+    LineWeights(const Places<float>& places, ptrdiff_t) : places(places) {}
+};
+template <>
+struct LineWeights<1> {
+    LineWeights(const Places<float>&, ptrdiff_t) {}
+};
+
+// A pixel of 3 or 4 channels, whose first tap is at `from`. Four or eight floats are read at a time.
+template <int N, int Channels>
+[[gnu::always_inline]] inline Pixel sample_pixel(const char* from, ptrdiff_t row_bytes, const LineWeights<N>& weights,
+                                                 ptrdiff_t i) {
+    const auto read = [&](int j, int k, auto& taps) __attribute__((always_inline)) {
+        std::memcpy(&taps, from + j * row_bytes + k * Channels * ptrdiff_t(sizeof(float)), sizeof taps);
+    };
+    if constexpr (N <= 2) {
+        const auto tap = [&](int j, int k) __attribute__((always_inline)) {
+            Pixel v;
+            read(j, k, v);
+            return v;
+        };
+        if constexpr (N == 1) {
+            return tap(0, 0);
+        } else {
+            const Weights<2, Pixel> right{{Pixel{} + weights.places.right[i]}};
+            const Weights<2, Pixel> down{{Pixel{} + weights.places.down[i]}};
+            return down.sum([&](int j) __attribute__((always_inline)) {
+                return right.sum([&](int k) __attribute__((always_inline)) { return tap(j, k); });
             });
-        }));
-        std::memcpy(to, &value, sizeof value);
+        }
+    } else {
+        typedef double Pairs __attribute__((vector_size(4 * sizeof(double))));
+        TwoPixels total = {};  // of even columns and of odd ones
+        for (int k = 0; k < N; k += 2) {
+            TwoPixels sum = {};
+            for (int j = 0; j < N; ++j) {
+                TwoPixels taps;
+                read(j, k, taps);
+                sum += weights.down[j][i] * taps;
+            }
+            double pair;
+            std::memcpy(&pair, weights.right[k / 2] + 2 * i, sizeof pair);
+            const TwoPixels both = (TwoPixels)Pairs{pair, pair, pair, pair};
+            total += __builtin_shufflevector(both, both, 0, 0, 0, Channels == 3, 5, 5, 5, 5) * sum;
+        }
+        return __builtin_shufflevector(total, total, 0, 1, 2, 3) +
+               __builtin_shufflevector(total, total, Channels, Channels + 1, Channels + 2, Channels + 3);
     }
 }
 
@@ -537,7 +602,7 @@ Reach reach_of(const Image<const T>& image) {
                           double(image.columns) * double(image.channels);  // in elements
     if (!image.adjacent() || extent * double(sizeof(T)) >= 0x1p31) return {};
     const ptrdiff_t excess =
-        kWholePixels<T, Channels> ? Channels % 4 != 0 : Gathered<T, N, Channels>::excess(image.channels);
+        kWholePixels<T, Channels> ? Channels == 3 : Gathered<T, N, Channels>::excess(image.channels);
     const ptrdiff_t columns = image.columns - N + 1 - excess, rows = image.rows - N + 1;
     return columns > 0 && rows > 0 ? Reach{uint32_t(columns), uint32_t(rows)} : Reach{};
 }
@@ -591,8 +656,12 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
         const auto right = Weights<N, V>::at(load(places.right + i)), down = Weights<N, V>::at(load(places.down + i));
         const Fetched<A, T, N> taps(image, places, i, lanes, kFirst<N>, finish.border, finish.constant);
         for (ptrdiff_t c = 0; c < channels; ++c) {
-            const V values = finish.template apply<N>(
-                down.sum([&](int j) { return right.sum([&](int k) { return taps(j, k, c); }); }));
+            V values;
+            if constexpr (N > 2)
+                values = right.sum_in_pairs([&](int k) { return down.sum([&](int j) { return taps(j, k, c); }); });
+            else
+                values = down.sum([&](int j) { return right.sum([&](int k) { return taps(j, k, c); }); });
+            values = finish.template apply<N>(values);
             for (int lane : lanes) at(c, i + lane) = taps.outside[lane] ? finish.beside : values[lane];
         }
     };
@@ -604,6 +673,7 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
         return;
     }
     if constexpr (std::is_same_v<A, float>) {
+        const LineWeights<whole_pixels ? N : 1> weights(places, n);
         const FirstTaps<T, N> first(image, places, n, reach, finish.border == BorderMode::constant);
         const ptrdiff_t row_bytes = image.row_stride * ptrdiff_t(sizeof(T));
         const ptrdiff_t pixel_bytes = channels * ptrdiff_t(sizeof(T));
@@ -618,20 +688,36 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
             const char* const data = (const char*)image.data;
             const int32_t* const offset = first.offset + i;
             if constexpr (whole_pixels) {
-                sample_pixels<N, Channels>(data, offset, row_bytes, right, down, finish, &at(0, i));
+                const Finish<A> kept = finish;  // not read again after each store
+                for (ptrdiff_t lane = i; lane < i + kLanes; ++lane) {
+                    const Pixel pixel = kept.template apply<N>(
+                        sample_pixel<N, Channels>(data + first.offset[lane], row_bytes, weights, lane));
+                    std::memcpy(&at(0, lane), &pixel, sizeof pixel);
+                }
                 continue;
             }
             constexpr int together = std::max(Channels, 1);
             for (ptrdiff_t c = 0; c < channels; c += together) {
-                V across[N][together];  // row by row: what is gathered of all would not fit into registers
+                V sums[N][together] = {};  // row by row: what is gathered of all would not fit into registers
                 for (int j = 0; j < N; ++j) {
                     const Gathered<T, N, Channels> taps(data + j * row_bytes, offset, pixel_bytes);
-                    for (int d = 0; d < together; ++d)
-                        across[j][d] = right.sum([&](int k) __attribute__((always_inline)) { return taps(k, c + d); });
+                    for (int d = 0; d < together; ++d) {
+                        const auto tap = [&](int k) __attribute__((always_inline)) { return taps(k, c + d); };
+                        if constexpr (N > 2)
+                            for (int k = 0; k < N; ++k) sums[k][d] += down.value[j] * tap(k);
+                        else
+                            sums[j][d] = right.sum(tap);
+                    }
                 }
-                for (int d = 0; d < together; ++d)
-                    store(&at(c + d, i), finish.template apply<N>(down.sum(
-                                             [&](int j) __attribute__((always_inline)) { return across[j][d]; })));
+                for (int d = 0; d < together; ++d) {
+                    const auto sum_of = [&](int i) __attribute__((always_inline)) { return sums[i][d]; };
+                    V values;
+                    if constexpr (N > 2)
+                        values = right.sum_in_pairs(sum_of);
+                    else
+                        values = down.sum(sum_of);
+                    store(&at(c + d, i), finish.template apply<N>(values));
+                }
             }
         }
         for (uint32_t touched = first.touched; touched != 0; touched &= touched - 1) {
@@ -653,16 +739,17 @@ template <class A, class T>
 struct Sampler {
     void (*sample)(const Image<const T>&, const Places<A>&, ptrdiff_t, const Finish<A>&, A*);
     bool whole_pixels;
+    ptrdiff_t first, last;
 };
 
 template <class A, class T, int N>
 Sampler<A, T> sampler_for(const Image<const T>& image) {
     if constexpr (std::is_same_v<A, float>) {
-        if (image.channels == 1) return {sample<A, T, N, 1>, false};
-        if (image.channels == 3) return {sample<A, T, N, 3>, kWholePixels<T, 3>};
-        if (image.channels == 4) return {sample<A, T, N, 4>, kWholePixels<T, 4>};
+        if (image.channels == 1) return {sample<A, T, N, 1>, false, kFirst<N>, kLast<N>};
+        if (image.channels == 3) return {sample<A, T, N, 3>, kWholePixels<T, 3>, kFirst<N>, kLast<N>};
+        if (image.channels == 4) return {sample<A, T, N, 4>, kWholePixels<T, 4>, kFirst<N>, kLast<N>};
     }
-    return {sample<A, T, N, 0>, false};
+    return {sample<A, T, N, 0>, false, kFirst<N>, kLast<N>};
 }
 
 template <class A, class T>
@@ -724,14 +811,17 @@ void warp(const Array& image, const Array& result, const Map& map, const Samplin
                 for (ptrdiff_t x = 0; x < columns; x += kTileColumns) {
                     const ptrdiff_t n = std::min(kTileColumns, columns - x), whole = round_up(n, kWidth<A>);
                     const auto locate_line = locate(x, n);
-                    const auto prepare = [&](ptrdiff_t y) {
-                        locate_line(y, places[y % 2]);
-                        places[y % 2].pad(n, whole);
-                        announce(from, places[y % 2], n);
+                    const auto prepare = [&](ptrdiff_t y, const Places<A>& before) {
+                        Places<A>& line = places[y % 2];
+                        locate_line(y, line);
+                        line.pad(n, whole);
+                        announce(from, line, before, n, sampler.first, sampler.last);
+                        if (to.adjacent())
+                            announce(to.data + y * to.row_stride + x * to.column_stride, n * channels, 1);
                     };
-                    prepare(y0);
+                    prepare(y0, places[y0 % 2]);
                     for (ptrdiff_t y = y0; y < y1; ++y) {
-                        if (y + 1 < y1) prepare(y + 1);
+                        if (y + 1 < y1) prepare(y + 1, places[y % 2]);
                         sampler.sample(from, places[y % 2], whole, finish, lines);
                         deliver(lines, sampler.whole_pixels, n, to, y, x, room);
                     }
