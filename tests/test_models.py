@@ -6,6 +6,7 @@ import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ def srcnn_layers(rng, middle=1, colours=1):
 
 
 def plainsr_layers(rng, scale=2, colours=1):
-    n = models.PlainSR.channels[scale]
-    hidden = [convolution(rng, n, i, 3, **prelu(rng, n)) for i in (colours, *[n] * models.PlainSR.mapping_layers)]
-    last = replace(convolution(rng, colours * scale**2, n, 3), bias=np.full(colours * scale**2, 0.4))
+    widths = models.PlainSR.widths[scale]
+    hidden = [convolution(rng, n, inputs, 3, **prelu(rng, n)) for inputs, n in pairwise((colours, *widths))]
+    last = replace(convolution(rng, colours * scale**2, widths[-1], 3), bias=np.full(colours * scale**2, 0.4))
     return [*hidden, last, PixelShuffle(scale, colours)]
 
 
@@ -451,7 +452,7 @@ def test_wrong_architectures(rng):
     with pytest.raises(ValueError, match=r"scale must be one of 2, 3, 4, got 5"):
         models.PlainSR([*plainsr_layers(rng)[:-1], PixelShuffle(5)])
     with pytest.raises(ValueError, match=r"\(sub_pixel_convolution\): expected shape \(16, 15, 3, 3\), found \(9, 15"):
-        models.PlainSR([*plainsr_layers(rng, 3)[:-1], PixelShuffle(4)])
+        models.PlainSR([*plainsr_layers(rng, 4)[:-2], convolution(rng, 9, 15, 3), PixelShuffle(4)])
 
 
 @pytest.mark.parametrize("kind", ["PlainSR", "FSRCNN", "FSRCNN_s", "SRCNN"])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -526,9 +527,9 @@ class SRCNN(SuperResolution):
 class PlainSR(SuperResolution):
     """PlainSR: enlarges by 2, 3 or 4 from the small image itself; better than FSRCNN, and no dearer.
 
-    Six 3×3 convolutions to 16 channels, at ×3 and ×4 to 15, and a sub-pixel convolution to the pixels of a cell, PReLU
-    between them: a chain that was trained over-parameterised, each kernel the sum of itself and of the product of two.
-    12,240, 11,475 and 12,420 weights at ×2, ×3 and ×4. The parameters, attributes and methods are those of
+    Six 3×3 convolutions to 16 or 15 channels and a sub-pixel convolution to the pixels of a cell, PReLU between them:
+    a chain that was trained over-parameterised, each kernel the sum of itself and of the product of two.
+    12,240, 12,456 and 12,420 weights at ×2, ×3 and ×4. The parameters, attributes and methods are those of
     `SuperResolution`. Layers are named feature_extraction, mapping.0 to mapping.4, sub_pixel_convolution,
     pixel_shuffle.
 
@@ -547,16 +548,15 @@ class PlainSR(SuperResolution):
     (80, 120, 3)
     """
 
-    channels: ClassVar[Mapping[int, int]] = {2: 16, 3: 15, 4: 15}
-    mapping_layers: ClassVar[int] = 5
+    widths: ClassVar[Mapping[int, tuple[int, ...]]] = {2: (16,) * 6, 3: (16, 16, 16, 16, 15, 15), 4: (15,) * 6}
 
     @classmethod
     def _shapes(cls, colours: int, scale: int) -> dict[str, Shape]:
-        n = cls.channels[scale]
+        widths = cls.widths[scale]
         return {
-            "feature_extraction": (n, colours, 3, 3),
-            **{f"mapping.{i}": (n, n, 3, 3) for i in range(cls.mapping_layers)},
-            "sub_pixel_convolution": (colours * scale**2, n, 3, 3),
+            "feature_extraction": (widths[0], colours, 3, 3),
+            **{f"mapping.{i}": (outputs, inputs, 3, 3) for i, (inputs, outputs) in enumerate(pairwise(widths))},
+            "sub_pixel_convolution": (colours * scale**2, widths[-1], 3, 3),
         }
 
     @classmethod
