@@ -78,8 +78,7 @@ def job(name: str, threads: int) -> Job:
         {"layer": name, "batch": batch, "width": width, "height": height, "dtype": "float32"},
         contenders(
             run,
-            **networks.with_avx2(run),
-            **networks.rivals([layer], x, threads),
+            **networks.with_avx2(run, networks.rivals([layer], x, threads)),
             **networks.marks([layer], x.shape, threads),
         ),
         networks.tolerances(out),

@@ -112,6 +112,7 @@ def job(
         return network(x, out=out, threads=threads, precision=precision)
 
     ending = "" if precision == "float32" else f", {precision}"
+    others = rivals(layers, x, threads)
     return Job(
         "network",
         f"{name}, {several}{width}×{height}, {padding_mode}{ending}",
@@ -126,8 +127,7 @@ def job(
         },
         contenders(
             run,
-            **(with_avx2(run) if precision == "float32" else {}),
-            **rivals(layers, x, threads),
+            **(with_avx2(run, others) if precision == "float32" else others),
             **marks(layers, x.shape, threads),
         ),
         tolerances(out, precision),
@@ -145,8 +145,13 @@ def rivals(layers: Sequence[Layer], x: Any, threads: int) -> dict[str, Any]:
     }
 
 
-def with_avx2(run: Run) -> dict[str, Any]:
-    """The maker of fastimg's run with the kernels for AVX2 where those for AVX-512 are in use."""
+def with_avx2(run: Run, rivals: dict[str, Any]) -> dict[str, Any]:
+    """The makers of the rivals' runs, and amid them of fastimg's with AVX2 where the kernels for AVX-512 are in use.
+
+    Neither of fastimg's comes behind the other: it would find image and result in the cache.
+    """
+    if _fastimg_cpu.active_target() != "v4":
+        return rivals
 
     def run_with_avx2() -> Any:
         _fastimg_cpu.select_target("v3")
@@ -155,7 +160,8 @@ def with_avx2(run: Run) -> dict[str, Any]:
         finally:
             _fastimg_cpu.select_target("v4")
 
-    return {"fastimg,_AVX2": lambda: run_with_avx2} if _fastimg_cpu.active_target() == "v4" else {}
+    first, *others = rivals.items()
+    return dict([first, ("fastimg,_AVX2", lambda: run_with_avx2), *others])
 
 
 def marks(layers: Sequence[Layer], shape: tuple[int, ...], threads: int) -> dict[str, Any]:
