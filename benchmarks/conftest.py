@@ -53,7 +53,9 @@ def write(results: Results, stem: Path) -> None:
     results.save(stem.with_suffix(".json"))
     stem.with_suffix(".md").write_text(markdown(results) + "\n")
     stem.with_name(f"{stem.name}-ratios.png").write_bytes(png(ratio_bars(results)))
-    stem.with_name(f"{stem.name}-sizes.png").write_bytes(png(time_against_size(results)))
+    sizes = time_against_size(results)
+    if sizes is not None:
+        stem.with_name(f"{stem.name}-sizes.png").write_bytes(png(sizes))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -147,6 +148,7 @@ def test_plots():
         content = png(figure, dpi=50)
         assert content.startswith(b"\x89PNG")
         assert len(content) > 3000
+    assert time_against_size(replace(results(), rows=results().rows[:1])) is None
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
@@ -154,8 +156,8 @@ def test_published_results(path):
     """What is published follows the schema, and its table and plots belong to it."""
     jsonschema.validate(json.loads(path.read_text()), schema())
     assert path.with_suffix(".md").read_text() == markdown(Results.load(path)) + "\n"
-    for kind in ("ratios", "sizes"):
-        assert path.with_name(f"{path.stem}-{kind}.png").read_bytes().startswith(b"\x89PNG")
+    assert path.with_name(f"{path.stem}-ratios.png").read_bytes().startswith(b"\x89PNG")
+    assert path.with_name(f"{path.stem}-sizes.png").exists() == (time_against_size(Results.load(path)) is not None)
 
 
 def test_bench_command(tmp_path, monkeypatch, capsys):

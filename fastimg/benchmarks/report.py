@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from .races import OURS, Row
@@ -12,7 +13,10 @@ from .results import Results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MARKS = ("copy", "fastimg, recursive", "fastimg, AVX2", "multiply-adds alone")  # contenders that are no rivals
+# Contenders that are no rivals.
+MARKS = ("copy", "fastimg, recursive", "fastimg, table", "fastimg, AVX2", "multiply-adds alone")
+_COLOURS = ("#3b6ea5", "#c0504d", "#8064a2", "#e08e0b", "#4f8f4f", "#777777", "#17a2b8", "#8c564b", "#c4b000")
+_LEGEND_COLUMNS = 5
 
 
 def factors(row: Row) -> dict[str, float]:
@@ -84,11 +88,10 @@ def ratio_bars(results: Results) -> Figure:
         ticks.append(at + (len(of_job) - 1) / 2)
         places += [at + i for i in range(len(of_job))]
         at += len(of_job) + 0.8
-    colours = dict(zip(rivals, ("#3b6ea5", "#c0504d", "#8064a2", "#e08e0b", "#4f8f4f", "#777777"), strict=False))
-    for rival in rivals:
+    for rival, colour in zip(rivals, cycle(_COLOURS), strict=False):
         mine = [(place, factor - 1) for place, (_, name, factor) in zip(places, bars, strict=True) if name == rival]
         at_y, widths = zip(*mine, strict=True)
-        axes.barh(at_y, widths, left=1, height=0.9, color=colours.get(rival), label=rival)
+        axes.barh(at_y, widths, left=1, height=0.9, color=colour, label=rival)
     for place, (_, _, factor) in zip(places, bars, strict=True):
         side = "left" if factor >= 1 else "right"
         axes.annotate(f" {_rounded(factor, 2)} ", (factor, place), va="center", ha=side, fontsize=6)
@@ -99,16 +102,18 @@ def ratio_bars(results: Results) -> Figure:
     axes.set_xlabel("times as long as fastimg (left of the line, the rival is faster)")
     axes.set_title(_title(results), fontsize=8)
     axes.margins(y=0.01)
-    figure.legend(fontsize=7, loc="outside upper center", ncols=len(rivals))
+    figure.legend(fontsize=7, loc="outside upper center", ncols=min(len(rivals), _LEGEND_COLUMNS))
     return figure
 
 
-def time_against_size(results: Results) -> Figure:
-    """For each family of jobs that differ in size alone: milliseconds against pixels, both logarithmic."""
+def time_against_size(results: Results) -> Figure | None:
+    """For each family of jobs that differ in size alone: milliseconds against pixels, both logarithmic. None without one."""
     from matplotlib.figure import Figure
 
     families = _families(results.rows)
-    figure = Figure(figsize=(4 * max(1, len(families)), 3.6), layout="constrained")
+    if not families:
+        return None
+    figure = Figure(figsize=(4 * len(families), 3.6), layout="constrained")
     for number, (name, rows) in enumerate(families.items(), 1):
         axes = figure.add_subplot(1, len(families), number)
         for contender in dict.fromkeys(n for row in rows for n in row.timings):
