@@ -107,7 +107,7 @@ def ratio_bars(results: Results) -> Figure:
 
 
 def time_against_size(results: Results) -> Figure | None:
-    """For each family of jobs that differ in size alone: milliseconds against pixels, both logarithmic. None without one."""
+    """Milliseconds against pixels, both logarithmic, of each family of jobs that differ in size alone, if there is one."""
     from matplotlib.figure import Figure
 
     families = _families(results.rows)
