@@ -107,7 +107,7 @@ def ratio_bars(results: Results) -> Figure:
 
 
 def time_against_size(results: Results) -> Figure | None:
-    """Milliseconds against pixels, both logarithmic, of each family of jobs that differ in size alone, if there is one."""
+    """Milliseconds against pixels, both logarithmic, of each family of jobs that differ in size alone, if any."""
     from matplotlib.figure import Figure
 
     families = _families(results.rows)
