@@ -348,6 +348,21 @@ def test_bfloat16_of_integers_and_what_is_not_finite(multiplier, rng):
     assert not np.isfinite(infinite).any()
 
 
+def test_pairs_of_bfloat16_are_no_denormals(multiplier, rng):
+    """Not to threads that take those for zero. Of the last of odd channels the upper half of a pair is zero."""
+    torch = pytest.importorskip("torch")
+    network = Network([conv(1, 3, 3), conv(3, 4, 3), conv(4, 1, 3)])
+    x = rng.random((1, 20, 40), "float32")
+    expected = network(x, precision="bfloat16", threads=1)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush denormals")
+    try:
+        result = network(x, precision="bfloat16", threads=1)
+    finally:
+        torch.set_flush_denormal(False)
+    np.testing.assert_array_equal(result, expected)
+
+
 def test_bfloat16_is_for_the_cpu(rng):
     network = Network(networks("zeros")["no padding"])
     with pytest.raises(ValueError, match="'float32' or 'bfloat16' for an array on the CPU, got 'float16'"):

@@ -54,7 +54,9 @@ struct WidenedPairs {
 struct DotPairs {
     static constexpr int kMostVectors = 8;
     [[gnu::always_inline]] static Floats multiply_add(float weights, Floats inputs, Floats sum) {
-        const Floats all = broadcast(weights);
+        int32_t bits;  // not a float, which arithmetic might take for one too small to count
+        std::memcpy(&bits, &weights, sizeof bits);
+        const Ints all = Ints{} + bits;
         asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(inputs), "v"(all));
         return sum;
     }
