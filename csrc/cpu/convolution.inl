@@ -19,7 +19,6 @@ namespace fastimg::FASTIMG_TARGET {
 inline double products_per_cycle(Multiplier multiplier) {
     switch (multiplier) {
         case Multiplier::widened: return 0.3 * kLanes;
-        case Multiplier::dot: return 1.5 * kLanes;
         case Multiplier::tiles: return 6 * kLanes;
         default: return 1.5 * kLanes;
     }

@@ -54,9 +54,7 @@ struct WidenedPairs {
 struct DotPairs {
     static constexpr int kMostVectors = 8;
     [[gnu::always_inline]] static Floats multiply_add(float weights, Floats inputs, Floats sum) {
-        int32_t bits;  // not a float, which arithmetic might take for one too small to count
-        std::memcpy(&bits, &weights, sizeof bits);
-        const Ints all = Ints{} + bits;
+        const Floats all = broadcast(weights);
         asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(inputs), "v"(all));
         return sum;
     }

@@ -683,10 +683,7 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
                     for (int lane = 0; lane < kLanes; ++lane) at(c, i + lane) = finish.beside;
                 continue;
             }
-            const auto right = Weights<N, V>::at(load(places.right + i));
-            const auto down = Weights<N, V>::at(load(places.down + i));
             const char* const data = (const char*)image.data;
-            const int32_t* const offset = first.offset + i;
             if constexpr (whole_pixels) {
                 const Finish<A> kept = finish;  // not read again after each store
                 for (ptrdiff_t lane = i; lane < i + kLanes; ++lane) {
@@ -696,6 +693,9 @@ void sample(const Image<const T>& image, const Places<A>& places, ptrdiff_t n, c
                 }
                 continue;
             }
+            const auto right = Weights<N, V>::at(load(places.right + i));
+            const auto down = Weights<N, V>::at(load(places.down + i));
+            const int32_t* const offset = first.offset + i;
             constexpr int together = std::max(Channels, 1);
             for (ptrdiff_t c = 0; c < channels; c += together) {
                 V sums[N][together] = {};  // row by row: what is gathered of all would not fit into registers
